@@ -1,0 +1,131 @@
+"""What a valid configuration file means: frozen, complete, nothing left to look up.
+
+``load`` makes it; everything else reads it. Durations are seconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.errors import Problem
+from gateway.model import (
+    CookieShape,
+    IdentityField,
+    Lifetime,
+    Network,
+    Upstream,
+)
+from gateway.rules.policy_tests import PolicyTest
+from gateway.rules.roles import RoleTable
+from gateway.rules.routes import RouteTable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """Where connections are accepted: an address and port, or a Unix socket's path."""
+
+    host: str = ""
+    port: int = 0
+    path: str | None = None
+
+    def __str__(self) -> str:
+        """Return it as it is written in the file."""
+        if self.path is not None:
+            return f"unix:{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """Certificate chain and key, PEM."""
+
+    cert: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminConfig:
+    """The admin listener; without a token only health and metrics answer."""
+
+    listen: Listener
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """``server:``."""
+
+    listen: tuple[Listener, ...]
+    public_url: str
+    """Origin users see, such as ``https://app.example.com``: no path, no trailing slash."""
+    base_path: str
+    """Without trailing slash: ``/_gateway``."""
+    trusted_proxies: tuple[Network, ...]
+    trust_unix: bool
+    """Whether peers on a Unix socket are trusted proxies."""
+    tls: TlsFiles | None
+    admin: AdminConfig | None
+    request_log: bool
+    """Whether each request writes a log line."""
+    drain_timeout: float
+    """How long in-flight requests have after SIGTERM."""
+    keepalive_timeout: float
+    """How long an idle client connection stays open."""
+    header_timeout: float
+    """How long a client may take to send a request's head."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionConfig:
+    """``session:``."""
+
+    store: str
+    """URL. A relative SQLite path is already made absolute from the file's folder."""
+    secrets: tuple[str, ...]
+    """The first signs, all verify. Empty: none was given."""
+    cookie: CookieShape
+    lifetime: Lifetime
+    cache: bool
+    store_timeout: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsersProvider:
+    """A provider of ``type: users``."""
+
+    id: str
+    name: str
+    """What the sign-in page calls it."""
+    file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginConfig:
+    """``login:``."""
+
+    path: str
+    """Without trailing slash: ``/_gateway/auth``."""
+    url: str | None
+    """The operator's own sign-in page, with ``{return_to}`` where the address to return to goes."""
+    providers: tuple[UsersProvider, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A whole file."""
+
+    file: str
+    server: ServerConfig
+    session: SessionConfig
+    identity_headers: Mapping[str, IdentityField]
+    """Header name, as it is to be sent, to what it carries; in the order of the file."""
+    login: LoginConfig
+    roles: RoleTable
+    upstreams: Mapping[str, Upstream]
+    table: RouteTable
+    """The routes, compiled, with ``defaults`` as the stand-in for what none owns."""
+    tests: tuple[PolicyTest, ...]
+    warnings: tuple[Problem, ...] = ()

@@ -1,0 +1,190 @@
+"""Deliberate errors, and the one vocabulary for why a request ended as it did.
+
+Raised where something is wrong with the request, the store, the upstream or the configuration.
+A refusal by policy is no error: it is a value (``model.Challenge``, ``model.Deny``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a request ended as it did: in the request log, in metric labels and in the documentation."""
+
+    OK = "ok"
+    """Allowed and answered by the upstream."""
+    PAGE = "page"
+    """Answered by one of the gateway's own pages or endpoints."""
+    NOT_SIGNED_IN = "not_signed_in"
+    """The route asks for a session, and there is none."""
+    NO_ROUTE = "no_route"
+    """No route owns the request, and ``defaults.access`` is ``deny``."""
+    DENIED = "denied"
+    """The owning route has ``access: deny``."""
+    METHOD = "method"
+    """A route owns the path, but none lists this method."""
+    MISSING_ROLE = "missing_role"
+    MISSING_PERMISSION = "missing_permission"
+    WRONG_USER = "wrong_user"
+    WRONG_NETWORK = "wrong_network"
+    WRONG_ORIGIN = "wrong_origin"
+    """A WebSocket upgrade with a session came from a page of another origin."""
+    NO_WEBSOCKET = "no_websocket"
+    """An upgrade on a route with ``websocket: false``."""
+    BAD_REQUEST = "bad_request"
+    """The request breaks RFC 9112 or RFC 9110."""
+    AMBIGUOUS_PATH = "ambiguous_path"
+    """Two parsers could read the path differently."""
+    TOO_LARGE = "too_large"
+    """A body beyond the limit."""
+    HEAD_TOO_LARGE = "head_too_large"
+    """A request line or header beyond the limit."""
+    CLIENT_TIMEOUT = "client_timeout"
+    """The client did not finish its request in time."""
+    CLIENT_GONE = "client_gone"
+    """The client left before the answer was complete."""
+    STORE_UNAVAILABLE = "store_unavailable"
+    CORRUPT_RECORD = "corrupt_record"
+    """The store holds something under this session's key that is not a session."""
+    UPSTREAM_UNREACHABLE = "upstream_unreachable"
+    UPSTREAM_PROTOCOL = "upstream_protocol"
+    """The upstream answered what is not HTTP, or closed in the middle of an answer."""
+    UPSTREAM_BUSY = "upstream_busy"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    BAD_CREDENTIALS = "bad_credentials"
+    CSRF = "csrf"
+    """A form without the token that its page was given."""
+    DRAINING = "draining"
+    """The gateway is about to stop."""
+    INTERNAL = "internal"
+    """A bug of ours; the log has the traceback."""
+
+
+class GatewayError(Exception):
+    """The root of every deliberate error. Its message is for the operator only."""
+
+    status: int = 500
+    reason: Reason = Reason.INTERNAL
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing that is wrong with a configuration, and where. Lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    """Where in the tree: ``routes[1].upstream``; empty for a fault of the file as a whole."""
+    message: str
+
+    def __str__(self) -> str:
+        """Return ``file:line:column: path: message``."""
+        where = f"{self.path}: " if self.path else ""
+        return f"{self.file}:{self.line}:{self.column}: {where}{self.message}"
+
+
+class ConfigError(GatewayError):
+    """A configuration that cannot be used; carries every problem, in the order of the file."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(problems))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class ClientError(GatewayError):
+    """The request itself is at fault; asking again in the same way gives the same answer."""
+
+    status = 400
+    reason = Reason.BAD_REQUEST
+
+
+class AmbiguousPath(ClientError):
+    """Two parsers could read the path differently."""
+
+    reason = Reason.AMBIGUOUS_PATH
+
+
+class MethodRefused(ClientError):
+    """TRACE and CONNECT are nothing a gateway in front of an application should do."""
+
+    status = 405
+    reason = Reason.METHOD
+
+
+class TooLarge(ClientError):
+    """A body beyond the limit."""
+
+    status = 413
+    reason = Reason.TOO_LARGE
+
+
+class HeadTooLarge(ClientError):
+    """A request line (414) or header (431) beyond the limit."""
+
+    status = 431
+    reason = Reason.HEAD_TOO_LARGE
+
+
+class ClientTimeout(ClientError):
+    """The client did not finish its request in time."""
+
+    status = 408
+    reason = Reason.CLIENT_TIMEOUT
+
+
+class IdentityError(GatewayError):
+    """Nobody could be signed in."""
+
+    status = 401
+
+
+class BadCredentials(IdentityError):
+    """No such user, a wrong password, or a disabled account: which one, nobody outside learns."""
+
+    reason = Reason.BAD_CREDENTIALS
+
+
+class StoreError(GatewayError):
+    """The session store could not do its part."""
+
+
+class StoreUnavailable(StoreError):
+    """The backend does not answer, or not in time. Try again later; nobody is signed out by it."""
+
+    status = 503
+    reason = Reason.STORE_UNAVAILABLE
+
+
+class CorruptRecord(StoreError):
+    """Under a session's key lies something that is no session of ours."""
+
+    reason = Reason.CORRUPT_RECORD
+
+
+class UpstreamError(GatewayError):
+    """The upstream could not do its part."""
+
+    status = 502
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection could be made."""
+
+    reason = Reason.UPSTREAM_UNREACHABLE
+
+
+class UpstreamProtocol(UpstreamError):
+    """What came back is not HTTP, or ended in the middle."""
+
+    reason = Reason.UPSTREAM_PROTOCOL
+
+
+class UpstreamTimeout(UpstreamError):
+    """The upstream did not connect, begin its answer, or go on with it in time."""
+
+    status = 504
+    reason = Reason.UPSTREAM_TIMEOUT

@@ -1,0 +1,1 @@
+"""What a cookie's bytes mean: pure functions between cookie and session."""

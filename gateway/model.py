@@ -1,0 +1,316 @@
+"""Frozen values that travel between the parts. Nothing here does anything.
+
+All times are Unix seconds, all durations seconds, both as floats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+from typing import NewType
+
+from gateway.errors import Reason
+
+Network = IPv4Network | IPv6Network
+
+Token = NewType("Token", str)
+"""What the browser's cookie holds: 256 random bits, base64url, 43 characters. Never stored or logged."""
+
+SessionKey = NewType("SessionKey", str)
+"""Under what the store keeps a session: the lower-case hexadecimal SHA-256 of its token."""
+
+SessionId = NewType("SessionId", str)
+"""The public handle of a session: 128 random bits, base64url, 22 characters. Opens nothing."""
+
+
+# --- who is asking ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Somebody, as the provider that signed them in describes them."""
+
+    id: str
+    provider: str = "local"
+    """Identity is the pair (provider, id)."""
+    name: str | None = None
+    email: str | None = None
+    image: str | None = None
+    roles: tuple[str, ...] = ()
+    """As given at sign-in, without what they inherit."""
+    permissions: tuple[str, ...] = ()
+    """As given at sign-in, without what comes from roles."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One sign-in of one user in one browser."""
+
+    key: SessionKey
+    id: SessionId
+    user: User
+    created_at: float
+    ends_at: float
+    """Absolute end: nothing moves it."""
+    touched_at: float
+    """When the idle expiry was last moved."""
+    expires_at: float
+    """The end as it stands now; never after ``ends_at``. At this second the session is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifetime:
+    """How long sessions live: ``session.max_age``, ``idle_timeout`` and ``update_age``."""
+
+    max_age: float = 30 * 86400.0
+    idle_timeout: float = 12 * 3600.0
+    update_age: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleGrant:
+    """A line of the ``roles:`` table, as written."""
+
+    inherits: tuple[str, ...] = ()
+    permissions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """A user as policy sees them: with all that their roles bring."""
+
+    user: User
+    roles: frozenset[str]
+    """Given and inherited."""
+    permissions: frozenset[str]
+    """Given and through roles; ``*`` is every permission."""
+
+
+# --- routes ----------------------------------------------------------------------------------
+
+
+class Access(StrEnum):
+    """Who is asked on a route."""
+
+    PUBLIC = "public"
+    OPTIONAL = "optional"
+    LOGIN = "login"
+    DENY = "deny"
+
+
+class DenialStyle(StrEnum):
+    """How a refusal is told."""
+
+    AUTO = "auto"
+    JSON = "json"
+    REDIRECT = "redirect"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhenDenied:
+    """``when_denied`` of a route: a style, and where given the operator's own pages."""
+
+    style: DenialStyle = DenialStyle.AUTO
+    unauthenticated: str | None = None
+    forbidden: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What must hold on a route, all of it. Empty means not asked."""
+
+    all_roles: tuple[str, ...] = ()
+    any_role: tuple[str, ...] = ()
+    all_permissions: tuple[str, ...] = ()
+    any_permission: tuple[str, ...] = ()
+    users: frozenset[str] = frozenset()
+    networks: tuple[Network, ...] = ()
+
+    @property
+    def about_identity(self) -> bool:
+        """Whether any rule can only be answered by knowing who asks."""
+        return bool(
+            self.all_roles
+            or self.any_role
+            or self.all_permissions
+            or self.any_permission
+            or self.users
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forwarding:
+    """What happens to a request on its way to the upstream."""
+
+    upstream: str
+    strip_prefix: str = ""
+    add_prefix: str = ""
+    preserve_host: bool = True
+    timeout: float | None = None
+    """How long the upstream may take to begin its answer; None: the upstream's own ``first_byte``."""
+    max_body: int | None = None
+    """Bytes a request body may have; None: no limit."""
+    keep_headers: frozenset[str] = frozenset()
+    """Folded names (``rules.headers.fold``) of headers passed on though they would be dropped."""
+    websocket: bool = True
+    origins: frozenset[str] = frozenset()
+    """Origins, besides ``public_url``, whose pages may open a WebSocket with a session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One entry of ``routes:``, or the stand-in for requests that no entry owns."""
+
+    id: str
+    """Stable label for logs and metrics, such as ``POST /reports`` or ``app.example.com/app/**``."""
+    line: int = 0
+    """Where in the file it begins; 0 for the stand-in."""
+    host: str | None = None
+    """Exact and lower-case, or ``*.example.com``; None: any."""
+    pattern: str = "/**"
+    methods: tuple[str, ...] = ()
+    """Upper-case; empty: every method. GET covers HEAD."""
+    access: Access = Access.DENY
+    rules: Rules = Rules()
+    when_denied: WhenDenied = WhenDenied()
+    forwarding: Forwarding = field(default_factory=lambda: Forwarding(upstream=""))
+    allow_in_path: frozenset[str] = frozenset()
+    """Of ``%2F %3F %23 ; %25``: what this route takes in a path though parsers differ on it."""
+    case_insensitive: bool = False
+
+
+# --- a request and what becomes of it --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanPath:
+    """The one form of a request path that policy matches and the upstream receives."""
+
+    segments: tuple[str, ...]
+    """Decoded once, without the empty one after a trailing slash. ``/`` has none."""
+    text: str
+    """Canonical, percent-encoded, ASCII; what the upstream receives."""
+    marks: frozenset[str] = frozenset()
+    """Of ``%2F %3F %23 ; %25``: what the path holds that only a route may allow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestHead:
+    """What a decision may depend on."""
+
+    method: str
+    host: str
+    """Lower-case, without port and trailing dot; an IPv6 address without brackets."""
+    path: CleanPath
+    query: str
+    """As received, without ``?``; None never, empty when there is none."""
+    client: str
+    """Address of the client as far as it can be trusted; empty on a Unix socket."""
+    navigation: bool
+    """Whether a person waits for a page, as ``when_denied: auto`` tells it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allow:
+    """The request may pass, with this caller's identity or none."""
+
+    route: Route
+    caller: Caller | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """Somebody has to sign in first."""
+
+    route: Route
+    reason: Reason = Reason.NOT_SIGNED_IN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deny:
+    """Refused, whoever asks again in the same way."""
+
+    reason: Reason
+    route: Route | None = None
+    allow: tuple[str, ...] = ()
+    """With ``Reason.METHOD``: the methods that some route lists (405)."""
+
+
+Decision = Allow | Challenge | Deny
+
+
+# --- upstreams -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where an upstream listens: ``http``, ``https`` or ``unix``."""
+
+    scheme: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    """Of the socket, for ``unix``."""
+
+    @property
+    def authority(self) -> str:
+        """What a ``Host`` header for this target says."""
+        if self.scheme == "unix":
+            return "localhost"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = 443 if self.scheme == "https" else 80
+        return host if self.port == default else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamTimeouts:
+    """Seconds an upstream may take."""
+
+    connect: float = 2.0
+    first_byte: float = 30.0
+    """From the end of the request to the head of the answer."""
+    idle: float = 60.0
+    """Between two pieces of a body, in either direction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """One entry of ``upstreams:``."""
+
+    name: str
+    target: Target
+    timeouts: UpstreamTimeouts = UpstreamTimeouts()
+
+
+# --- identity headers ------------------------------------------------------------------------
+
+
+class IdentityField(StrEnum):
+    """What an identity header may carry: the values of a map under ``identity.headers``."""
+
+    USER_ID = "user.id"
+    USER_NAME = "user.name"
+    USER_EMAIL = "user.email"
+    USER_IMAGE = "user.image"
+    USER_ROLES = "user.roles"
+    USER_PERMISSIONS = "user.permissions"
+    USER_PROVIDER = "user.provider"
+    SESSION_ID = "session.id"
+    SESSION_EXPIRES = "session.expires"
+    REQUEST_ID = "request.id"
+
+
+# --- the gateway's own cookies ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CookieShape:
+    """How a cookie of the gateway looks; ``HttpOnly`` always."""
+
+    name: str
+    """With its ``__Host-`` or ``__Secure-`` prefix, where there is one."""
+    same_site: str = "lax"
+    domain: str | None = None
+    path: str = "/"
+    secure: bool = False

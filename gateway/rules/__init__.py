@@ -1,0 +1,1 @@
+"""Decisions: pure functions of values. No await, clock, randomness or logging."""

@@ -1,0 +1,1 @@
+"""The near side: from an accepted connection to the answer."""

@@ -1,0 +1,1 @@
+"""Sessions at rest, one file a store."""

@@ -1,0 +1,71 @@
+"""What every session store promises; ``tests/stores/contract.py`` holds each of them to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from gateway.model import Session, SessionId, SessionKey
+
+
+class Watcher(Protocol):
+    """Whoever keeps copies of sessions, and must hear when one is no longer true.
+
+    Called on the event loop; returns at once.
+    """
+
+    def changed(self, key: SessionKey) -> None:
+        """The session under this key was changed or removed, by anybody."""
+
+    def trust(self, trusted: bool) -> None:
+        """Say whether changes are heard at all. From True on, they are; on False, copies count as
+        unverified, and those made before the next True must be thrown away.
+        """
+
+
+class SessionStore(Protocol):
+    """Keeps sessions by the hash of their token.
+
+    Every method raises ``StoreUnavailable`` when the backend does not answer within the store's
+    time limit, and nothing else for a fault of the backend.
+    """
+
+    async def open(self) -> None:
+        """Make the store usable (create tables, connect). Called once, before anything else."""
+
+    async def close(self) -> None:
+        """Release everything. Safe to call twice."""
+
+    async def ping(self) -> None:
+        """Return if the backend can answer now."""
+
+    async def load(self, keys: Sequence[SessionKey]) -> list[Session | None]:
+        """Return the session under each key, in order, in one round trip.
+
+        None where there never was one, where it ended, and where it expired. What cannot be read
+        as a session is None too, and is logged: a broken record signs nobody in.
+        """
+
+    async def create(self, session: Session) -> None:
+        """Keep a new session until ``expires_at``."""
+
+    async def touch(self, session: Session) -> None:
+        """Move ``touched_at`` and ``expires_at`` of a session that is still there.
+
+        Never brings back one that was deleted, and changes nothing else of it.
+        """
+
+    async def delete(self, key: SessionKey) -> bool:
+        """End a session; True if it was there."""
+
+    async def find(self, session_id: SessionId) -> Session | None:
+        """Return the live session with this public id."""
+
+    async def of_user(self, user_id: str) -> list[Session]:
+        """Return a user's live sessions, of any provider, the newest first."""
+
+    def all(self) -> AsyncIterator[Session]:
+        """Go through all live sessions, in no particular order, without loading them all at once."""
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell this watcher of every change from now on until ``close``."""

@@ -1,0 +1,1 @@
+"""The far side: connections to the applications behind the gateway."""
