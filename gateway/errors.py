@@ -55,6 +55,10 @@ class Reason(StrEnum):
     UPSTREAM_BUSY = "upstream_busy"
     UPSTREAM_TIMEOUT = "upstream_timeout"
     BAD_CREDENTIALS = "bad_credentials"
+    THROTTLED = "throttled"
+    """Too many failed sign-ins."""
+    SIGN_IN_BUSY = "sign_in_busy"
+    """More sign-ins at once than passwords can be checked."""
     CSRF = "csrf"
     """A form without the token that its page was given."""
     DRAINING = "draining"
@@ -146,6 +150,24 @@ class BadCredentials(IdentityError):
     """No such user, a wrong password, or a disabled account: which one, nobody outside learns."""
 
     reason = Reason.BAD_CREDENTIALS
+
+
+class TooManyAttempts(IdentityError):
+    """Failed sign-ins came too fast; ask again after ``retry_after`` seconds."""
+
+    status = 429
+    reason = Reason.THROTTLED
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__("too many failed sign-ins")
+
+
+class SignInBusy(IdentityError):
+    """More sign-ins wait than passwords can be checked in decent time. Ask again in a moment."""
+
+    status = 503
+    reason = Reason.SIGN_IN_BUSY
 
 
 class StoreError(GatewayError):
