@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a request ended as it did: in the request log, in metric labels and in the documentation."""
+    """Why a request ended as it did: in the request log, in metric labels and in the docs."""
 
     OK = "ok"
     """Allowed and answered by the upstream."""

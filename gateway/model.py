@@ -15,7 +15,7 @@ from gateway.errors import Reason
 Network = IPv4Network | IPv6Network
 
 Token = NewType("Token", str)
-"""What the browser's cookie holds: 256 random bits, base64url, 43 characters. Never stored or logged."""
+"""In the browser's cookie: 256 random bits, base64url, 43 characters. Never stored or logged."""
 
 SessionKey = NewType("SessionKey", str)
 """Under what the store keeps a session: the lower-case hexadecimal SHA-256 of its token."""
@@ -148,7 +148,7 @@ class Forwarding:
     add_prefix: str = ""
     preserve_host: bool = True
     timeout: float | None = None
-    """How long the upstream may take to begin its answer; None: the upstream's own ``first_byte``."""
+    """How long the upstream may take to begin its answer; None: its own ``first_byte``."""
     max_body: int | None = None
     """Bytes a request body may have; None: no limit."""
     keep_headers: frozenset[str] = frozenset()
@@ -163,7 +163,7 @@ class Route:
     """One entry of ``routes:``, or the stand-in for requests that no entry owns."""
 
     id: str
-    """Stable label for logs and metrics, such as ``POST /reports`` or ``app.example.com/app/**``."""
+    """Label for logs and metrics, such as ``POST /reports`` or ``app.example.com/app/**``."""
     line: int = 0
     """Where in the file it begins; 0 for the stand-in."""
     host: str | None = None

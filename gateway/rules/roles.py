@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gateway.model import Caller, RoleGrant, User
 
 EVERY_PERMISSION = "*"
+
+_NOT_PLAIN = re.compile(r"[,|\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +25,12 @@ class RoleTable:
     def caller(self, user: User) -> Caller:
         """Return the user as policy sees them.
 
-        A role that the table does not know counts as itself and brings nothing.
+        A role that the table does not know counts as itself and brings nothing. A role or
+        permission whose name is not plain counts for nothing at all.
         """
         roles: set[str] = set()
-        permissions = set(user.permissions)
-        for role in user.roles:
+        permissions = set(filter(is_plain_name, user.permissions))
+        for role in filter(is_plain_name, user.roles):
             roles |= self.roles.get(role, frozenset((role,)))
             permissions |= self.permissions.get(role, frozenset())
         return Caller(user=user, roles=frozenset(roles), permissions=frozenset(permissions))
@@ -39,6 +43,15 @@ class RoleFault(ValueError):
         self.role = role
         self.inherits = inherits
         super().__init__(message)
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a role or permission can stand in a comma-separated header without being misread.
+
+    Comma and ``|`` separate names in headers that applications read; control characters and
+    spaces at the ends are lost on the way.
+    """
+    return bool(name) and name.strip() == name and not _NOT_PLAIN.search(name)
 
 
 def compile_roles(grants: Mapping[str, RoleGrant]) -> RoleTable:

@@ -1,19 +1,27 @@
-"""Compile routes; find the one that owns a request. (being written: signatures are final)"""
+"""Compile routes; find the one that owns a request.
+
+A table is a tree of path segments for every host that routes name. Finding walks it segment by
+segment, literal before one-segment before ``/**``, so the cost depends on the length of the path
+and not on the number of routes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
 
+from gateway.errors import AmbiguousPath
 from gateway.model import CleanPath, Route
+from gateway.rules.paths import clean
 
+ONE = "*"
+REST = "**"
 
-@dataclass(frozen=True, slots=True)
-class RouteTable:
-    """Routes, compiled."""
-
-    routes: tuple[Route, ...]
-    fallback: Route
+_NAMED = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
+_IPV6 = re.compile(r"[0-9a-f:]+(\.[0-9.]+)?")
 
 
 class PatternFault(ValueError):
@@ -21,27 +29,304 @@ class PatternFault(ValueError):
 
 
 class Tie(ValueError):
-    """Two routes own the same requests."""
+    """Two routes that own the same requests."""
 
-    first: Route
-    second: Route
+    def __init__(self, first: Route, second: Route) -> None:
+        self.first = first
+        self.second = second
+        super().__init__(f"lines {first.line} and {second.line} own the same requests")
+
+
+@dataclass(slots=True)
+class _Leaf:
+    """All routes of one host and pattern."""
+
+    by_method: dict[str, Route] = field(default_factory=dict)
+    otherwise: Route | None = None
+
+    def add(self, route: Route) -> Route | None:
+        """Take a route in; return the one that already owns one of its methods."""
+        if not route.methods:
+            rival, self.otherwise = self.otherwise, self.otherwise or route
+            return rival
+        for method in route.methods:
+            rival = self.by_method.setdefault(method, route)
+            if rival is not route:
+                return rival
+        return None
+
+    def choose(self, method: str) -> Route | tuple[str, ...]:
+        """Return the route for a method, or the methods that there are."""
+        route = self.by_method.get(method)
+        if route is None and method == "HEAD":
+            route = self.by_method.get("GET")
+        if route is None:
+            route = self.otherwise
+        return self.methods if route is None else route
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        listed = set(self.by_method)
+        if "GET" in listed:
+            listed.add("HEAD")
+        return tuple(sorted(listed))
+
+
+@dataclass(slots=True)
+class _Node:
+    """One position in the tree: what may follow."""
+
+    literal: dict[str, _Node] = field(default_factory=dict)
+    folded: dict[str, _Node] = field(default_factory=dict)
+    """Literals of case-insensitive routes, by ``fold_case``."""
+    one: _Node | None = None
+    here: _Leaf | None = None
+    rest: _Leaf | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """Routes, compiled by ``compile_routes``."""
+
+    routes: tuple[Route, ...]
+    fallback: Route
+    """Stands in for requests that no route owns."""
+    _exact: Mapping[str, _Node]
+    _wildcard: Mapping[str, _Node]
+    """By what follows the ``*``: ``.example.com``."""
+    _any: _Node
+    _folding: bool
+    """Whether any route ignores case."""
 
 
 def compile_routes(routes: Iterable[Route], fallback: Route) -> RouteTable:
-    """Raise ``ExceptionGroup`` of ``Tie``."""
-    return RouteTable(tuple(routes), fallback)
+    """Build the table.
 
-
-def check_pattern(pattern: str) -> str:
-    """Return the pattern's one canonical spelling; raise PatternFault."""
-    return pattern
-
-
-def check_host(host: str) -> str:
-    """Return the host's one canonical spelling (lower-case); raise PatternFault."""
-    return host
+    Raises:
+        ExceptionGroup: Of ``Tie``, one for each pair of equally specific routes.
+        PatternFault: A pattern or host is not as ``check_pattern`` and ``check_host`` demand.
+    """
+    listed = tuple(routes)
+    roots: dict[str | None, _Node] = {}
+    claims: dict[tuple[str | None, str], list[Route]] = {}
+    ties: list[Tie] = []
+    for route in listed:
+        host = None if route.host is None else check_host(route.host)
+        segments = tuple(split_pattern(route.pattern, route.allow_in_path))
+        node = roots.setdefault(host, _Node())
+        leaf = _leaf(node, segments, fold=route.case_insensitive)
+        rival = leaf.add(route)
+        if rival is not None:
+            ties.append(Tie(rival, route))
+        # A route that ignores case and one that does not may spell the same pattern differently.
+        spelling = (
+            host,
+            "/".join(s if isinstance(s, _Wild) else _spell(fold_case(s)) for s in segments),
+        )
+        for other in claims.setdefault(spelling, []):
+            if other.case_insensitive != route.case_insensitive and _share(other, route):
+                ties.append(Tie(other, route))
+        claims[spelling].append(route)
+    if ties:
+        raise ExceptionGroup("equally specific routes", ties)
+    return RouteTable(
+        routes=listed,
+        fallback=fallback,
+        _exact={h: n for h, n in roots.items() if h is not None and not h.startswith("*")},
+        _wildcard={h[1:]: n for h, n in roots.items() if h is not None and h.startswith("*")},
+        _any=roots.get(None, _Node()),
+        _folding=any(route.case_insensitive for route in listed),
+    )
 
 
 def find(table: RouteTable, host: str, path: CleanPath, method: str) -> Route | tuple[str, ...]:
-    """Return the owning route (maybe ``table.fallback``), or the methods to name in a 405."""
-    raise NotImplementedError
+    """Return the route that owns a request: ``table.fallback`` where none does.
+
+    A tuple instead means that routes own the path but none lists the method: it holds the methods
+    that are listed, for ``Allow``.
+
+    The most specific host decides first, then the most specific pattern, then the method.
+    """
+    segments = path.segments
+    for root in _roots(table, host):
+        if table._folding:
+            leaf = _search_folding((root,), segments, 0)
+        else:
+            leaf = _search(root, segments, 0)
+        if leaf is not None:
+            return leaf.choose(method)
+    return table.fallback
+
+
+def check_pattern(pattern: str, allow: frozenset[str] = frozenset()) -> str:
+    """Return the one spelling of a path pattern; two patterns that match alike spell alike.
+
+    Raises:
+        PatternFault: It is no pattern; the message says what is wrong.
+    """
+    return "/" + "/".join(_spell(segment) for segment in split_pattern(pattern, allow))
+
+
+def check_host(host: str) -> str:
+    """Return the one spelling of a route's host: lower-case, without trailing dot.
+
+    Raises:
+        PatternFault: It is neither a host name nor ``*.`` and a host name.
+    """
+    name = host.lower().removesuffix(".")
+    if name.startswith("["):
+        inner = name.removeprefix("[").removesuffix("]")
+        if _IPV6.fullmatch(inner):
+            return inner
+    labels = name.removeprefix("*.").split(".")
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        raise PatternFault(
+            "expected a host name such as app.example.com or *.example.com, without scheme or port"
+        )
+    return name
+
+
+class _Wild(str):
+    """A segment of a pattern that stands for any text; a literal ``*`` is no ``_Wild``."""
+
+    __slots__ = ()
+
+
+def split_pattern(pattern: str, allow: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Yield a pattern's segments, literals decoded, wildcards as ``_Wild``."""
+    if not pattern.startswith("/"):
+        raise PatternFault("a path begins with /")
+    parts = pattern[1:].removesuffix("/").split("/") if pattern != "/" else []
+    for at, part in enumerate(parts):
+        if part == REST:
+            if at != len(parts) - 1:
+                raise PatternFault("** stands only at the end")
+            yield _Wild(REST)
+        elif part == ONE or _NAMED.fullmatch(part):
+            yield _Wild(ONE)
+        elif not part:
+            raise PatternFault("a path has no empty segment (//)")
+        elif set(part) & set("*{}"):
+            raise PatternFault(
+                f"{part!r}: a segment is a literal, {{name}}, * or, at the end, **; "
+                "a literal * or brace is written %2A, %7B or %7D"
+            )
+        elif "?" in part:
+            raise PatternFault("the query is never matched; a literal ? is written %3F")
+        else:
+            yield _literal(part, allow)
+
+
+def _literal(part: str, allow: frozenset[str]) -> str:
+    try:
+        path = clean("/" + quote(part, safe="".join(map(chr, range(0x80)))))
+    except AmbiguousPath as error:
+        raise PatternFault(f"{part!r}: {error}") from None
+    if refused := path.marks - allow:
+        raise PatternFault(f"{part!r}: list {sorted(refused)} in allow_in_path first")
+    return path.segments[0]
+
+
+def _spell(segment: str) -> str:
+    return str(segment) if isinstance(segment, _Wild) else quote(segment, safe="")
+
+
+def fold_case(text: str) -> str:
+    """Fold case as a JavaScript regular expression with the flag ``i`` does.
+
+    Express matches that way, and ``case: insensitive`` is for upstreams such as Express.
+
+    Source: ECMA-262, Canonicalize.
+    """
+    if text.isascii():
+        return text.upper()
+    return "".join(map(_fold_character, text))
+
+
+def _fold_character(character: str) -> str:
+    upper = character.upper()
+    if len(upper) != 1 or (ord(character) >= 0x80 > ord(upper)):
+        return character
+    return upper
+
+
+def _share(one: Route, other: Route) -> bool:
+    """Whether two routes of the same pattern would own the same request."""
+    if not one.methods or not other.methods:
+        return not one.methods and not other.methods
+    return not set(one.methods).isdisjoint(other.methods)
+
+
+def _leaf(node: _Node, segments: Iterable[str], *, fold: bool) -> _Leaf:
+    for segment in segments:
+        if not isinstance(segment, _Wild):
+            children, name = (node.folded, fold_case(segment)) if fold else (node.literal, segment)
+            node = children.setdefault(name, _Node())
+        elif segment == REST:
+            node.rest = node.rest or _Leaf()
+            return node.rest
+        else:
+            node.one = node.one or _Node()
+            node = node.one
+    node.here = node.here or _Leaf()
+    return node.here
+
+
+def _roots(table: RouteTable, host: str) -> Iterator[_Node]:
+    """Yield the trees that may own a request, the most specific host first."""
+    if table._exact and (root := table._exact.get(host)) is not None:
+        yield root
+    if table._wildcard:
+        dot = host.find(".")
+        while dot >= 0:
+            root = table._wildcard.get(host[dot:])
+            if root is not None:
+                yield root
+            dot = host.find(".", dot + 1)
+    yield table._any
+
+
+def _search(node: _Node, segments: tuple[str, ...], at: int) -> _Leaf | None:
+    if at == len(segments):
+        return node.here or node.rest
+    child = node.literal.get(segments[at])
+    if child is not None:
+        leaf = _search(child, segments, at + 1)
+        if leaf is not None:
+            return leaf
+    if node.one is not None:
+        leaf = _search(node.one, segments, at + 1)
+        if leaf is not None:
+            return leaf
+    return node.rest
+
+
+def _search_folding(nodes: tuple[_Node, ...], segments: tuple[str, ...], at: int) -> _Leaf | None:
+    """Search where some routes ignore case.
+
+    A literal that ignores case is as specific as one that does not, so both are followed together.
+    """
+    if at == len(segments):
+        leaves = [leaf for node in nodes if (leaf := node.here or node.rest) is not None]
+        return _merged(leaves)
+    segment, folded = segments[at], fold_case(segments[at])
+    literals = tuple(
+        child
+        for node in nodes
+        for child in (node.literal.get(segment), node.folded.get(folded))
+        if child is not None
+    )
+    for followers in (literals, tuple(node.one for node in nodes if node.one is not None)):
+        if followers and (leaf := _search_folding(followers, segments, at + 1)) is not None:
+            return leaf
+    return _merged([node.rest for node in nodes if node.rest is not None])
+
+
+def _merged(leaves: list[_Leaf]) -> _Leaf | None:
+    if len(leaves) < 2:
+        return leaves[0] if leaves else None
+    both = _Leaf()
+    for leaf in leaves:
+        both.by_method.update(leaf.by_method)
+        both.otherwise = both.otherwise or leaf.otherwise
+    return both
