@@ -1,0 +1,231 @@
+"""Which header fields go on, towards the upstream and towards the client.
+
+A field's name is looked at once: what is to be done with it is remembered by the bytes seen, so
+that a request costs one dictionary look-up a field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+
+RawFields = Sequence[tuple[bytes, bytes]]
+
+_REMEMBERED = 4096  # names; a client that invents more pays for looking at each anew
+
+
+class Kind(IntEnum):
+    """What is to be done with a header field."""
+
+    FORWARD = 0
+    DROP = 1
+    COOKIE = 2
+    CONNECTION = 3
+    SET_COOKIE = 4
+    LENGTH = 5
+    DATE = 6
+
+
+# RFC 9110 section 7.6.1, with the names that older software treats alike.
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "http2-settings",
+    }
+)
+
+# Written anew for the upstream from what was understood, never copied.
+_OURS = frozenset({"host", "content-length", "expect"})
+
+_USUAL_CONNECTION = frozenset({b"keep-alive", b"close", b"Upgrade", b"keep-alive, Upgrade"})
+
+# What could re-route or re-address a request behind us: some framework or proxy believes each.
+_STEERING = frozenset(
+    {
+        "X_ORIGINAL_URL",
+        "X_ORIGINAL_URI",
+        "X_ORIGINAL_HOST",
+        "X_ORIGINAL_METHOD",
+        "X_REWRITE_URL",
+        "X_PROXY_URL",
+        "X_HTTP_METHOD_OVERRIDE",
+        "X_HTTP_METHOD",
+        "X_METHOD_OVERRIDE",
+        "X_HTTP_HOST_OVERRIDE",
+        "X_HOST",
+        "X_MIDDLEWARE_SUBREQUEST",
+        "X_MIDDLEWARE_REWRITE",
+        "X_REAL_IP",
+        "X_CLIENT_IP",
+        "X_CLUSTER_CLIENT_IP",
+        "X_ORIGINATING_IP",
+        "X_REMOTE_IP",
+        "X_REMOTE_ADDR",
+        "X_REMOTE_USER",
+        "REMOTE_USER",
+        "TRUE_CLIENT_IP",
+        "CLIENT_IP",
+        "CF_CONNECTING_IP",
+        "CF_CONNECTING_IPV6",
+        "FASTLY_CLIENT_IP",
+        "PROXY",
+        "FORWARDED",
+        "X_FORWARDED",
+        "X_ENVOY_ORIGINAL_PATH",
+        "X_ENVOY_EXTERNAL_ADDRESS",
+    }
+)
+
+# Said by us on every request, whatever the configuration.
+_ALWAYS_SAID = (
+    "X-Request-Id",
+    "X-Gateway-Assertion",
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Host",
+    "X-Forwarded-Port",
+    "Forwarded",
+)
+
+
+def fold(name: str) -> str:
+    """Return a header's name as CGI, and all that grew from it, would see it.
+
+    Case is folded and everything that is no letter or digit becomes ``_``: two names that fold
+    alike are one name to some upstream (RFC 3875 section 4.1.18).
+    """
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in name.upper())
+
+
+_NEVER = frozenset(map(fold, _HOP_BY_HOP | _OURS | {"cookie"}))
+
+
+class RequestFields:
+    """What becomes of request header fields on routes that keep the same names.
+
+    Args:
+        injected: Names of the identity headers: a client's own copy of one is always dropped.
+        kept: Folded names from ``keep_headers``; they bring back what could steer, nothing else.
+    """
+
+    __slots__ = ("_injected", "_kept", "_kinds")
+
+    def __init__(self, injected: Iterable[str], kept: frozenset[str] = frozenset()) -> None:
+        self._injected = frozenset(map(fold, (*injected, *_ALWAYS_SAID)))
+        self._kept = kept
+        self._kinds: dict[bytes, Kind] = {}
+
+    def split(self, fields: RawFields) -> tuple[list[bytes], list[bytes], bytes]:
+        """Return the lines to forward, the values of ``Cookie``, and that of ``Connection``.
+
+        Lines are without their line end. What ``Connection`` nominates is already gone.
+        """
+        lines: list[bytes] = []
+        cookies: list[bytes] = []
+        connection = b""
+        kinds = self._kinds
+        for field in fields:
+            name = field[0]
+            kind = kinds.get(name)
+            if kind is None:
+                kind = self._learn(name)
+            if kind == 0:  # measured: comparing with the enum's member costs 0.03 us a field more
+                lines.append(b"%b: %b" % field)
+            elif kind == 2:
+                cookies.append(field[1])
+            elif kind == 3:
+                connection = connection + b"," + field[1] if connection else field[1]
+        if connection and connection not in _USUAL_CONNECTION:
+            lines = _without(lines, connection)
+        return lines, cookies, connection
+
+    def kind(self, name: bytes) -> Kind:
+        """Say what becomes of a field of this name."""
+        text = name.decode("latin-1").lower()
+        if text == "cookie":
+            return Kind.COOKIE
+        if text == "connection":
+            return Kind.CONNECTION
+        folded = fold(text)
+        if folded in _NEVER or folded in self._injected:
+            return Kind.DROP
+        if (folded in _STEERING or folded.startswith("X_FORWARDED_")) and folded not in self._kept:
+            return Kind.DROP
+        return Kind.FORWARD
+
+    def _learn(self, name: bytes) -> Kind:
+        kind = self.kind(name)
+        if len(self._kinds) < _REMEMBERED:
+            self._kinds[name] = kind
+        return kind
+
+
+class ResponseFields:
+    """What becomes of response header fields. One instance serves every response."""
+
+    __slots__ = ("_kinds",)
+
+    def __init__(self) -> None:
+        self._kinds: dict[bytes, Kind] = {}
+
+    def split(self, fields: RawFields) -> tuple[list[bytes], list[bytes], bool]:
+        """Return the lines to pass on, those of ``Set-Cookie``, and whether there is a ``Date``.
+
+        Lines are without their line end. ``Content-Length`` is left out: framing is ours.
+        """
+        lines: list[bytes] = []
+        cookies: list[bytes] = []
+        connection = b""
+        dated = False
+        kinds = self._kinds
+        for field in fields:
+            name = field[0]
+            kind = kinds.get(name)
+            if kind is None:
+                kind = self._learn(name)
+            if kind == 0:
+                lines.append(b"%b: %b" % field)
+            elif kind == 6:
+                dated = True
+                lines.append(b"%b: %b" % field)
+            elif kind == 4:
+                cookies.append(b"%b: %b" % field)
+            elif kind == 3:
+                connection = connection + b"," + field[1] if connection else field[1]
+        if connection and connection not in _USUAL_CONNECTION:
+            lines = _without(lines, connection)
+        return lines, cookies, dated
+
+    def _learn(self, name: bytes) -> Kind:
+        text = name.decode("latin-1").lower()
+        if text == "connection":
+            kind = Kind.CONNECTION
+        elif text == "content-length":
+            kind = Kind.LENGTH
+        elif text == "set-cookie":
+            kind = Kind.SET_COOKIE
+        elif text == "date":
+            kind = Kind.DATE
+        elif text in _HOP_BY_HOP:
+            kind = Kind.DROP
+        else:
+            kind = Kind.FORWARD
+        if len(self._kinds) < _REMEMBERED:
+            self._kinds[name] = kind
+        return kind
+
+
+def _without(lines: list[bytes], connection: bytes) -> list[bytes]:
+    """Leave out what a ``Connection`` field nominates (RFC 9110 section 7.6.1)."""
+    nominated = {fold(token.strip()) for token in connection.decode("latin-1").split(",")}
+    return [
+        line for line in lines if fold(line.split(b":", 1)[0].decode("latin-1")) not in nominated
+    ]

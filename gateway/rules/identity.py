@@ -1,0 +1,113 @@
+"""What upstreams are told about who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from gateway.model import Caller, IdentityField, Session
+
+REQUEST_ID = "X-Request-Id"
+
+PRESETS: Mapping[str, Mapping[str, IdentityField]] = {
+    "gateway": {
+        "X-User-Id": IdentityField.USER_ID,
+        "X-User-Name": IdentityField.USER_NAME,
+        "X-User-Email": IdentityField.USER_EMAIL,
+        "X-User-Image": IdentityField.USER_IMAGE,
+        "X-User-Roles": IdentityField.USER_ROLES,
+        "X-User-Permissions": IdentityField.USER_PERMISSIONS,
+        "X-Session-Id": IdentityField.SESSION_ID,
+        "X-Session-Expires": IdentityField.SESSION_EXPIRES,
+        "X-Auth-Provider": IdentityField.USER_PROVIDER,
+        REQUEST_ID: IdentityField.REQUEST_ID,
+    }
+}
+"""Named sets of headers for ``identity.headers.preset``."""
+
+_PLAIN = "".join(chr(c) for c in range(0x20, 0x7F) if chr(c) != "%")
+
+
+def encode_value(text: str) -> str:
+    """Return text as a header value that no parser can misread.
+
+    Bytes outside printable ASCII, ``%``, and spaces at either end become percent-encoded UTF-8;
+    a receiver that percent-decodes gets the text back. A lone surrogate becomes U+FFFD.
+    """
+    encoded = quote(text, safe=_PLAIN, encoding="utf-8", errors="replace")
+    inner = encoded.strip(" ")
+    if len(inner) == len(encoded):
+        return encoded
+    lead = len(encoded) - len(encoded.lstrip(" "))
+    return "%20" * lead + inner + "%20" * (len(encoded) - lead - len(inner))
+
+
+def isoformat(when: float) -> str:
+    """Return Unix seconds as ISO 8601 in UTC with milliseconds: ``2026-11-20T23:52:26.000Z``."""
+    text = datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def effective_roles(caller: Caller) -> list[str]:
+    """Return a caller's roles: those given, in the order given, then the inherited ones by name."""
+    given = [role for role in dict.fromkeys(caller.user.roles) if role in caller.roles]
+    return given + sorted(caller.roles.difference(given))
+
+
+def identity_value(field: IdentityField, session: Session | None, caller: Caller) -> str | None:
+    """Return what a field says of a caller, ready for a header; None where there is nothing.
+
+    A request's id is not known here: for that field the answer is None.
+    """
+    user = caller.user
+    match field:
+        case IdentityField.USER_ID:
+            value: str | None = user.id
+        case IdentityField.USER_NAME:
+            value = user.name
+        case IdentityField.USER_EMAIL:
+            value = user.email
+        case IdentityField.USER_IMAGE:
+            value = user.image
+        case IdentityField.USER_PROVIDER:
+            value = user.provider
+        case IdentityField.USER_ROLES:
+            return _listed(effective_roles(caller))
+        case IdentityField.USER_PERMISSIONS:
+            return _listed(sorted(caller.permissions))
+        case IdentityField.SESSION_ID:
+            value = None if session is None else session.id
+        case IdentityField.SESSION_EXPIRES:
+            value = None if session is None else isoformat(session.expires_at)
+        case IdentityField.REQUEST_ID:
+            value = None
+    return encode_value(value) if value else None
+
+
+def _listed(names: Iterable[str]) -> str | None:
+    return ",".join(map(encode_value, names)) or None
+
+
+def identity_fields(
+    headers: Mapping[str, IdentityField], session: Session | None, caller: Caller
+) -> list[tuple[str, str]]:
+    """Return the identity headers of a caller in the order of the configuration.
+
+    A value that is absent is an absent header.
+    """
+    return [
+        (name, value)
+        for name, field in headers.items()
+        if (value := identity_value(field, session, caller)) is not None
+    ]
+
+
+def identity_block(
+    headers: Mapping[str, IdentityField], session: Session | None, caller: Caller
+) -> bytes:
+    """Return the identity headers as they stand on the wire; built once for each session."""
+    return b"".join(
+        f"{name}: {value}\r\n".encode("ascii")
+        for name, value in identity_fields(headers, session, caller)
+    )
