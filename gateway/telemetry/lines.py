@@ -1,0 +1,120 @@
+"""Lines on their way to stdout or stderr, without making anybody wait."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import stat
+import threading
+import time
+from collections.abc import Callable
+
+_LIMIT = 4 * 1024 * 1024
+
+
+class LineWriter:
+    """Writes whole lines to a file descriptor, in order, and never waits for its reader.
+
+    Whoever reads our log may stall or go away, and the gateway goes on: what waits is limited to
+    4 MiB, what comes on top is dropped and counted, and a broken stream swallows everything.
+
+    A thread that may block would be simpler, but it gets the interpreter's lock back only every
+    5 ms from a busy event loop: too slow for 20,000 lines a second.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._waiting = bytearray()
+        self._lock = threading.Lock()
+        self._over = False
+        self.dropped = 0
+        """Bytes that nobody will read."""
+        # Several workers share one stdout. What goes into a pipe in pieces of at most PIPE_BUF
+        # bytes is never mixed with what others write.
+        self._piece = select.PIPE_BUF
+        mode = os.fstat(fd).st_mode
+        self._fd = fd
+        self._reopened: int | None = None
+        self._socket: socket.socket | None = None
+        self._send: Callable[[bytes], int] = self._send_if_writable
+        if stat.S_ISREG(mode):
+            self._piece = _LIMIT
+        elif stat.S_ISSOCK(mode):  # systemd's journal
+            self._socket = ours = socket.socket(fileno=os.dup(fd))
+            self._send = lambda piece: ours.send(piece, socket.MSG_DONTWAIT)
+        else:
+            self._reopen()
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes the reader has not taken yet; the next write tries again."""
+        return len(self._waiting)
+
+    def write(self, lines: bytes | bytearray) -> None:
+        """Take lines, each with its line feed; return at once. Any thread may."""
+        with self._lock:
+            if self._over or len(self._waiting) + len(lines) > _LIMIT:
+                self.dropped += len(lines)
+            else:
+                self._waiting += lines
+            self._pass_on()
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Write what waits, for at most ``timeout`` seconds. The given descriptor stays open."""
+        until = time.monotonic() + timeout
+        with self._lock:
+            self._pass_on()
+            while self._waiting and (left := until - time.monotonic()) > 0:
+                self._poll(left)
+                self._pass_on()
+            self._over = True
+            self.dropped += len(self._waiting)
+            self._waiting.clear()
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+            if self._reopened is not None:
+                os.close(self._reopened)
+                self._reopened = None
+
+    def _pass_on(self) -> None:
+        waiting, at = self._waiting, 0
+        try:
+            while at < len(waiting):
+                end = waiting.rfind(b"\n", at, at + self._piece) + 1
+                if end == 0:  # a line longer than a piece, or the rest of one
+                    end = waiting.find(b"\n", at) + 1 or len(waiting)
+                at += self._send(bytes(waiting[at:end]))
+        except BlockingIOError:
+            pass
+        except OSError:  # EPIPE, EIO: nobody reads this any more
+            self._over = True
+            self.dropped += len(waiting) - at
+            at = len(waiting)
+        del waiting[:at]
+
+    def _reopen(self) -> None:
+        """Open a pipe or terminal once more, to make it non-blocking for us alone.
+
+        ``O_NONBLOCK`` belongs to the open file, which we share with the shell and other workers.
+        Where this is not possible (not Linux, not our file any more), ``poll`` is asked first.
+        """
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
+        try:
+            self._fd = self._reopened = os.open(f"/proc/self/fd/{self._fd}", flags)
+        except OSError:
+            return
+        self._send = self._send_unasked
+
+    def _send_unasked(self, piece: bytes) -> int:
+        return os.write(self._fd, piece)
+
+    def _send_if_writable(self, piece: bytes) -> int:
+        if not self._poll(0):
+            raise BlockingIOError
+        return os.write(self._fd, piece)
+
+    def _poll(self, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        return bool(poll.poll(seconds * 1000))

@@ -1,0 +1,169 @@
+"""The gateway's log lines reach their reader, and no reader can hold the gateway up."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.telemetry.lines import LineWriter
+
+LINE = b'{"event":"request"}\n'
+STALLED = 200_000  # bytes; a pipe holds 64 KiB, a socket pair about 208 KiB
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    yield reader, writer
+    for fd in (reader, writer):
+        try:
+            os.close(fd)
+        except OSError:
+            continue  # the test closed it
+
+
+def read_all(reader: int, count: int) -> bytes:
+    got = b""
+    while len(got) < count and (more := os.read(reader, 65536)):
+        got += more
+    return got
+
+
+def test_lines_arrive_in_order(pipe: tuple[int, int]) -> None:
+    reader, fd = pipe
+    writer = LineWriter(fd)
+    writer.write(b"one\ntwo\n")
+    writer.write(b"three\n")
+    assert os.read(reader, 100) == b"one\ntwo\nthree\n"
+    writer.close()
+
+
+def test_a_regular_file_is_continued_where_it_ends(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(b"before\n")
+    with file.open("ab") as stream:
+        writer = LineWriter(stream.fileno())
+        writer.write(LINE)
+        writer.close()
+    assert file.read_bytes() == b"before\n" + LINE
+
+
+def test_a_socket_is_written_to(tmp_path: Path) -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        writer = LineWriter(near.fileno())
+        writer.write(LINE)
+        assert far.recv(100) == LINE
+        writer.close()
+
+
+def test_a_reader_of_a_pipe_that_stalls_holds_nobody_up(pipe: tuple[int, int]) -> None:
+    reader, fd = pipe
+    writer = LineWriter(fd)
+    lines = LINE * (STALLED // len(LINE))
+    writer.write(lines)
+    assert 0 < writer.waiting < len(lines)
+    got = b""
+    while writer.waiting:  # each write tries again
+        got += os.read(reader, 65536)
+        writer.write(b"")
+    writer.close()
+    assert got + read_all(reader, len(lines) - len(got)) == lines
+    assert writer.dropped == 0
+
+
+def test_a_reader_of_a_socket_that_stalls_holds_nobody_up() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        writer = LineWriter(near.fileno())
+        lines = LINE * (4 * STALLED // len(LINE))
+        writer.write(lines)
+        assert writer.waiting > 0
+        got = b""
+        while writer.waiting:
+            got += far.recv(65536)
+            writer.write(b"")
+        writer.close()
+        near.shutdown(socket.SHUT_WR)
+        while more := far.recv(65536):
+            got += more
+        assert got == lines
+
+
+def test_what_nobody_reads_is_dropped_beyond_a_limit(pipe: tuple[int, int]) -> None:
+    _, fd = pipe
+    writer = LineWriter(fd)
+    chunk = LINE * 1000
+    for _ in range(500):
+        writer.write(chunk)
+    assert writer.waiting <= 4 * 1024 * 1024
+    assert writer.dropped > 5 * 1024 * 1024
+    writer.close(timeout=0)
+
+
+def test_a_reader_that_leaves_breaks_nothing(pipe: tuple[int, int]) -> None:
+    reader, fd = pipe
+    writer = LineWriter(fd)
+    os.close(reader)
+    writer.write(LINE)
+    writer.write(LINE)
+    assert (writer.dropped, writer.waiting) == (2 * len(LINE), 0)
+    writer.close()
+
+
+def test_closing_waits_for_a_stalled_reader_only_so_long(pipe: tuple[int, int]) -> None:
+    _, fd = pipe
+    writer = LineWriter(fd)
+    writer.write(LINE * (STALLED // len(LINE)))
+    began = time.monotonic()
+    writer.close(timeout=0.05)
+    assert time.monotonic() - began < 1.0
+    writer.close()  # twice is fine
+    assert writer.dropped > 0
+
+
+def test_the_flags_of_the_shared_stream_stay_as_they_were(pipe: tuple[int, int]) -> None:
+    _, fd = pipe
+    writer = LineWriter(fd)
+    assert os.get_blocking(fd)
+    writer.close()
+    os.write(fd, b"the descriptor is still open\n")
+
+
+def test_lines_of_two_writers_on_one_pipe_do_not_mix(pipe: tuple[int, int]) -> None:
+    reader, fd = pipe
+    a, b = LineWriter(fd), LineWriter(fd)
+    for writer, letter in ((a, b"a"), (b, b"b")):
+        writer.write((letter * 99 + b"\n") * 1000)  # both stall within the pipe's 64 KiB
+    got = b""
+    while a.waiting or b.waiting:
+        got += os.read(reader, 5000)
+        b.write(b"")
+        a.write(b"")
+    got += read_all(reader, 200_000 - len(got))
+    assert set(got.splitlines()) == {b"a" * 99, b"b" * 99}
+    a.close()
+    b.close()
+
+
+@pytest.mark.parametrize("reopened", [True, False], ids=["own flags", "poll"])
+def test_a_line_longer_than_a_piece_is_written_whole(
+    pipe: tuple[int, int], reopened: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, fd = pipe
+    if not reopened:  # as on macOS, where there is no /proc
+        monkeypatch.setattr("os.open", refuse)
+    writer = LineWriter(fd)
+    line = b"x" * 20_000 + b"\n"
+    writer.write(line + LINE)
+    assert read_all(reader, 20_021) == line + LINE
+    writer.close()
+
+
+def refuse(*_: object) -> int:
+    raise FileNotFoundError
