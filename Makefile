@@ -1,0 +1,71 @@
+# Everything a person or CI does with this checkout. `make` alone lists it.
+# Plain enough for the GNU make 3.81 that macOS brings.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PORT ?=
+ARGS ?=
+
+# The first Python on PATH that is new enough and really runs (a pyenv shim may only pretend).
+PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
+	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+	then echo $$python; break; fi; done)
+
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --custom-compile-command "make lock" --upgrade
+SOURCES := pyproject.toml requirements/build.in
+
+.PHONY: help run test check lint format bench lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+run: $(VENV)/run.stamp  ## start the demo and print its address (PORT=8081 for another port)
+	@$(BIN)/gateway demo $(if $(PORT),--port $(PORT))
+
+test: $(VENV)/dev.stamp  ## run all tests, with real servers (ARGS="-k cookie" for some)
+	@.ci/servers redis-server chromium
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev.stamp  ## ruff and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+check: lint test  ## lint and test
+
+format: $(VENV)/dev.stamp  ## let ruff put the code in shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/run.stamp $(VENV)/bench.stamp  ## CPU per request beside other proxies (ARGS=--help)
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+lock: $(BIN)/python  ## renew requirements/*.txt from pyproject.toml
+	@$(PIP) install uv
+	@$(LOCK) $(SOURCES) --output-file requirements/run.txt
+	@$(LOCK) $(SOURCES) --constraints requirements/run.txt --extra dev \
+		--output-file requirements/dev.txt
+	@$(LOCK) $(SOURCES) --constraints requirements/run.txt --extra bench \
+		--output-file requirements/bench.txt
+
+clean:  ## remove the environment and whatever was generated
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "Python 3.11 or newer is needed, and none is on PATH:" \
+			"apt-get install python3 python3-venv, or brew install python" >&2; exit 1; fi
+	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment:" \
+			"on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+
+# The lock files hold a hash for every file; setuptools is among them, so that building the
+# project itself downloads nothing else.
+$(VENV)/%.stamp: requirements/%.txt pyproject.toml | $(BIN)/python
+	@echo "installing requirements/$*.txt into $(VENV)"
+	@$(PIP) install --require-hashes --requirement requirements/$*.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
