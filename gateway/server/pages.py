@@ -1,0 +1,190 @@
+"""The gateway's own pages: small, self-contained, and of use without JavaScript.
+
+Each is one HTML document with one inline style and nothing else, so that its policy can forbid
+everything else. Jinja is imported when the first page is made.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.errors import Reason
+from gateway.server.answers import HTML, NO_STORE, Answer
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+Headers = Iterable[tuple[str, str]]
+
+REQUEST_ID = "X-Request-Id"
+
+_FOLDER = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """A way to sign in, as the page offers it."""
+
+    id: str
+    name: str
+    action: str
+    """Where its form goes."""
+
+
+def sign_in(
+    *,
+    status: int = 200,
+    reason: Reason = Reason.PAGE,
+    request_id: str,
+    headers: Headers = (),
+    providers: Sequence[Provider],
+    csrf_token: str,
+    callback_url: str,
+    error: str = "",
+    tried: str = "",
+    username: str = "",
+    signed_in_as: str = "",
+) -> Answer:
+    """Return the sign-in page.
+
+    Args:
+        error: What went wrong, in plain language.
+        tried: The id of the provider whose form was sent before.
+        username: What was typed there.
+        signed_in_as: Who already is.
+    """
+    return _page(
+        "sign_in.html",
+        status,
+        reason,
+        request_id,
+        headers,
+        providers=providers,
+        csrf_token=csrf_token,
+        callback_url=callback_url,
+        error=error,
+        tried=tried,
+        username=username,
+        signed_in_as=signed_in_as,
+    )
+
+
+def sign_out(
+    *,
+    request_id: str,
+    headers: Headers = (),
+    status: int = 200,
+    reason: Reason = Reason.PAGE,
+    action: str,
+    csrf_token: str,
+    callback_url: str,
+    error: str = "",
+    signed_in_as: str = "",
+) -> Answer:
+    """Return the page that asks whether to sign out."""
+    return _page(
+        "sign_out.html",
+        status,
+        reason,
+        request_id,
+        headers,
+        action=action,
+        csrf_token=csrf_token,
+        callback_url=callback_url,
+        error=error,
+        signed_in_as=signed_in_as,
+    )
+
+
+def signed_out(*, request_id: str, headers: Headers = (), sign_in: str) -> Answer:
+    """Return the page that says that it is done; ``sign_in`` is where to sign in again."""
+    return _page("signed_out.html", 200, Reason.PAGE, request_id, headers, sign_in=sign_in)
+
+
+def error(
+    *,
+    status: int,
+    reason: Reason,
+    request_id: str,
+    headers: Headers = (),
+    title: str,
+    sentence: str,
+    sign_in: str | None = None,
+    show_status: bool = True,
+) -> Answer:
+    """Return a page that says what went wrong; with ``sign_in`` it offers to sign in there."""
+    return _page(
+        "error.html",
+        status,
+        reason,
+        request_id,
+        headers,
+        title=title,
+        sentence=sentence,
+        sign_in=sign_in,
+        # Not `status`: that name is the answer's own.
+        shown=status if show_status else None,
+    )
+
+
+def _page(
+    template: str,
+    status: int,
+    reason: Reason,
+    request_id: str,
+    headers: Headers,
+    **values: object,
+) -> Answer:
+    page = _environment().get_template(template)
+    text = page.render(style=_style(), request_id=request_id, **values)
+    return Answer(
+        status=status,
+        headers=(
+            HTML,
+            NO_STORE,
+            ("Content-Security-Policy", _policy()),
+            ("X-Content-Type-Options", "nosniff"),
+            # The address of a page may carry a return address: no other site's business.
+            ("Referrer-Policy", "same-origin"),
+            *((REQUEST_ID, value) for value in [request_id] if value),
+            *headers,
+        ),
+        body=text.encode(),
+        reason=reason,
+    )
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        auto_reload=False,
+    )
+
+
+@cache
+def _style() -> Markup:
+    from markupsafe import Markup
+
+    return Markup((_FOLDER / "style.css").read_text(encoding="ascii"))  # noqa: S704 - our own file
+
+
+@cache
+def _policy() -> str:
+    digest = b64encode(sha256(_style().encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    )
