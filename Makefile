@@ -39,7 +39,7 @@ format: $(VENV)/dev.stamp  ## let ruff put the code in shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/run.stamp $(VENV)/bench.stamp  ## CPU per request beside other proxies (ARGS=--help)
+bench: $(VENV)/dev.stamp $(VENV)/bench.stamp  ## CPU per request beside other proxies (ARGS=--help)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 lock: $(BIN)/python  ## renew requirements/*.txt from pyproject.toml

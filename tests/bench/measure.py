@@ -1,0 +1,180 @@
+"""What a request costs a proxy: CPU time of its processes, divided by requests answered."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+PLACES = ":/usr/sbin:/usr/local/sbin"  # where Debian keeps servers, not on everybody's PATH
+
+
+class Unusable(Exception):
+    """A row of the table that cannot be measured, and why."""
+
+
+def program(name: str, hint: str) -> str:
+    """Return an installed program's path; raise Unusable with a hint where it comes from."""
+    own = Path(sys.executable).parent  # where wheels put programs
+    path = shutil.which(name, path=f"{own}:{os.environ.get('PATH', '')}{PLACES}")
+    if path is None:
+        raise Unusable(f"not installed ({hint})")
+    return path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """How to start one proxy, and how to ask it."""
+
+    command: Sequence[str]
+    folder: Path
+    url: str
+    """What is asked under load."""
+    headers: Mapping[str, str]
+    echo_url: str = ""
+    """What the upstream answers with the identity it was told; empty: not asked."""
+    echo: str = ""
+    """What it must say."""
+    environment: Mapping[str, str] | None = None
+
+
+class Running:
+    """A started proxy that has answered correctly; stopped on the way out."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self._log = proxy.folder / "output"
+
+    def __enter__(self) -> Self:
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._proxy.command,
+                cwd=self._proxy.folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(self._proxy.environment or {})},
+            )
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def cpu_seconds(self) -> float:
+        """Return user and system time of the process and all its children until now."""
+        ticks = {pid: used for pid, (_, used) in _processes().items()}
+        return sum(ticks[pid] for pid in self._family()) / os.sysconf("SC_CLK_TCK")
+
+    def _family(self) -> set[int]:
+        processes = _processes()
+        family = {self._process.pid}
+        while more := {
+            pid for pid, (parent, _) in processes.items() if parent in family and pid not in family
+        }:
+            family |= more
+        return family & processes.keys()
+
+    def _stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _wait_until_it_answers(self) -> None:
+        proxy = self._proxy
+        until = time.monotonic() + 20
+        while True:
+            if self._process.poll() is not None:
+                raise Unusable(f"ended at once: {self._last_words()}")
+            try:
+                status, body = ask(proxy.url, proxy.headers)
+                break
+            except OSError as error:
+                if time.monotonic() > until:
+                    raise Unusable(f"no answer within 20 s: {error}") from error
+            time.sleep(0.02)
+        if status != 200 or len(body) != 100:
+            raise Unusable(f"answered {status} with {len(body)} bytes: {self._last_words()}")
+        if proxy.echo_url:
+            status, body = ask(proxy.echo_url, proxy.headers)
+            if body.decode() != proxy.echo:
+                raise Unusable(f"the upstream was told {body.decode()!r}, not {proxy.echo!r}")
+
+    def _last_words(self) -> str:
+        return self._log.read_text(errors="replace")[-500:].strip() or "without a word"
+
+
+def _processes() -> dict[int, tuple[int, int]]:
+    """Return parent and CPU ticks of every process."""
+    found: dict[int, tuple[int, int]] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            # The name in brackets may hold spaces; what follows is fields 3 and on of proc(5).
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended meanwhile
+        found[int(entry.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
+    return found
+
+
+def ask(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    """Return status and body of one GET, redirects not followed; OSError when nobody answers."""
+
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_: object) -> None:
+            return None
+
+    request = urllib.request.Request(url, headers=dict(headers))
+    try:
+        with urllib.request.build_opener(Stay).open(request, timeout=5) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, refusal.read()
+
+
+def load(url: str, headers: Mapping[str, str], *, connections: int, seconds: float) -> int:
+    """Ask over and over with wrk; return how many answers came. Unusable when any was not right."""
+    command = [program("wrk", "apt-get install wrk"), "-t1", f"-c{connections}"]
+    command += [f"-d{seconds:g}s", "--timeout", "5s"]
+    for name, value in headers.items():
+        command += ["-H", f"{name}: {value}"]
+    report = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout
+    if trouble := re.search(r"Socket errors:.*|Non-2xx or 3xx responses:.*", report):
+        raise Unusable(trouble[0])
+    answered = re.search(r"(\d+) requests in", report)
+    if answered is None or answered[1] == "0":
+        raise Unusable("wrk got no answer")
+    return int(answered[1])
+
+
+def cost(proxy: Proxy, *, connections: int, seconds: float, warm_up: float) -> float:
+    """Start a proxy, and return the CPU microseconds that one request takes it."""
+    with Running(proxy) as running:
+        load(proxy.url, proxy.headers, connections=connections, seconds=warm_up)
+        before = running.cpu_seconds()
+        answered = load(proxy.url, proxy.headers, connections=connections, seconds=seconds)
+        return (running.cpu_seconds() - before) / answered * 1e6
