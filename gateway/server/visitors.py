@@ -1,0 +1,114 @@
+"""What the gateway's own endpoints can find out about whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from gateway.formats.token import key_of
+from gateway.model import CookieShape, Lifetime, Session, SessionKey
+from gateway.rules import csrf
+from gateway.rules.redirects import safe_return_to
+from gateway.rules.sessions import due, is_over
+from gateway.rules.set_cookie import set_cookie
+from gateway.server.answers import PageRequest
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class Held(Protocol):
+    """A session as a cache holds it."""
+
+    @property
+    def session(self) -> Session:
+        """The session itself."""
+        ...
+
+
+class Sessions(Protocol):
+    """Live sessions, from memory where possible."""
+
+    async def get(self, key: SessionKey) -> Held | None:
+        """Return the session under this key, if there is one."""
+        ...
+
+    def forget(self, key: SessionKey) -> None:
+        """Ask the store the next time."""
+        ...
+
+    def touch_soon(self, session: Session) -> Held:
+        """Move the session's expiry."""
+        ...
+
+
+class Visitors:
+    """Knows a visitor's session, and whether a form came from a page of ours."""
+
+    def __init__(
+        self,
+        *,
+        public_url: str,
+        login_path: str,
+        cookie: CookieShape,
+        secrets: tuple[str, ...],
+        lifetime: Lifetime,
+        sessions: Sessions,
+        wall: Callable[[], float],
+        random: Callable[[int], bytes],
+    ) -> None:
+        if not secrets:
+            raise ValueError("forms cannot be protected without a secret")
+        self._public_url = public_url
+        self._login_path = login_path
+        self._cookie = cookie
+        self._csrf_cookie = csrf.cookie_shape(public_url)
+        self._secrets = secrets
+        self._lifetime = lifetime
+        self._sessions = sessions
+        self._wall = wall
+        self._random = random
+
+    def key(self, request: PageRequest) -> SessionKey | None:
+        """Return under what the store would keep the session of the cookie that was sent."""
+        return key_of(request.cookies.get(self._cookie.name, ""))
+
+    async def session(self, request: PageRequest) -> Session | None:
+        """Return the visitor's session, if it is alive; this counts as use of it."""
+        key = self.key(request)
+        held = None if key is None else await self._sessions.get(key)
+        now = self._wall()
+        if held is None or is_over(held.session, now):
+            return None
+        if due(held.session, self._lifetime, now=now):
+            held = self._sessions.touch_soon(held.session)
+        return held.session
+
+    async def name(self, request: PageRequest) -> str:
+        """Return what a visitor who is signed in is called; empty for anybody else."""
+        session = await self.session(request)
+        return "" if session is None else session.user.name or session.user.id
+
+    def form_token(self, request: PageRequest) -> tuple[str, Headers]:
+        """Return the token for a form, and the cookie to set with it where there is none yet."""
+        token = csrf.token_of(request.cookies.get(self._csrf_cookie.name), self._secrets)
+        if token is not None:
+            return token, ()
+        token, value = csrf.new(self._random(csrf.TOKEN_BYTES), self._secrets)
+        return token, (("Set-Cookie", set_cookie(self._csrf_cookie, value, max_age=None)),)
+
+    def form_is_ours(self, request: PageRequest, form: Mapping[str, str]) -> bool:
+        """Whether the form carries the token that this browser was given."""
+        cookie = request.cookies.get(self._csrf_cookie.name)
+        return csrf.verify(cookie, form.get("csrfToken"), self._secrets)
+
+    def origin_is_ours(self, request: PageRequest) -> bool:
+        """Whether a browser that says from where a form comes names us.
+
+        ``null`` is what it says for pages that hide where they are; the token decides then.
+        """
+        origin = request.headers.get("Origin")
+        return origin is None or origin == "null" or origin.lower() == self._public_url.lower()
+
+    def return_to(self, value: str | None) -> str:
+        """Return the path of ours to go to afterwards."""
+        return safe_return_to(value, self._public_url, login_path=self._login_path)
