@@ -71,7 +71,7 @@ def main() -> int:
                         warm_up=options.warm_up,
                     )
                 except Unusable as error:
-                    gaps[name] = " ".join(str(error).split())
+                    gaps[name] = str(error).strip().splitlines()[-1]
                     figures[name] = []
                     print(f"{name}: {error}", file=sys.stderr)
                     continue
