@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.errors import Problem
@@ -51,7 +51,7 @@ class AdminConfig:
     """The admin listener; without a token only health and metrics answer."""
 
     listen: Listener
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +82,10 @@ class ServerConfig:
 class SessionConfig:
     """``session:``."""
 
-    store: str
-    """URL. A relative SQLite path is already made absolute from the file's folder."""
-    secrets: tuple[str, ...]
+    store: str = field(repr=False)
+    """URL, maybe with a password. A relative SQLite path is already made absolute from the file's
+    folder."""
+    secrets: tuple[str, ...] = field(repr=False)
     """The first signs, all verify. Empty: none was given."""
     cookie: CookieShape
     lifetime: Lifetime

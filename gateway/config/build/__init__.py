@@ -1,0 +1,1 @@
+"""Settings -> configuration, section by section, each checked against the rest of the file."""

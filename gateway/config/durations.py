@@ -1,0 +1,46 @@
+"""Durations and sizes as operators write them."""
+
+from __future__ import annotations
+
+import re
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_NUMBER = r"([0-9]{1,12}(?:\.[0-9]{1,6})?)"
+_DURATION = re.compile(_NUMBER + r"(ms|s|m|h|d|)")
+_SIZE = re.compile(r"([0-9]{1,18})(KiB|MiB|GiB|)")
+
+
+def parse_duration(value: object) -> float:
+    """Return seconds.
+
+    Raises:
+        ValueError: It is no duration, or not a positive one.
+    """
+    text = _text(value)
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError("expected a duration such as 250ms, 30s, 15m, 12h or 30d")
+    seconds = float(match[1]) * _SECONDS[match[2] or "s"]
+    if seconds <= 0:
+        raise ValueError("expected a duration above zero")
+    return seconds
+
+
+def parse_size(value: object) -> int:
+    """Return bytes.
+
+    Raises:
+        ValueError: It is no size, or not a positive one.
+    """
+    match = _SIZE.fullmatch(_text(value))
+    if match is None:
+        raise ValueError("expected a size such as 65536, 64KiB, 1MiB or 1GiB")
+    size = int(match[1]) * _BYTES[match[2]]
+    if size <= 0:
+        raise ValueError("expected a size above zero")
+    return size
+
+
+def _text(value: object) -> str:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""

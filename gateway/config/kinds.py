@@ -1,0 +1,83 @@
+"""Kinds of values that settings are made of, for pydantic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+
+from gateway.config import addresses, names
+from gateway.config.config import Listener
+from gateway.config.durations import parse_duration, parse_size
+from gateway.model import Network, Target
+
+
+class Strict(BaseModel):
+    """Frozen; an unknown key is a fault. Its ``repr`` shows no value: it may be a secret."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """Return nothing."""
+        return []
+
+
+def _given(value: object) -> object:
+    if value is None:
+        raise ValueError("there is no value: give one, or leave the key out")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool) and value not in ("true", "false"):  # text: from ${NAME}
+        raise ValueError("expected true or false")
+    return value is True or value == "true"
+
+
+def _one_or_list(value: object) -> object:
+    return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+
+def _some(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected text that is not empty")
+    return text
+
+
+def _from_text(parse: Callable[[str], Any]) -> PlainValidator:
+    def parsed(value: object) -> Any:
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ValueError("expected text")
+        return parse(str(value))
+
+    return PlainValidator(parsed)
+
+
+Given = BeforeValidator(_given)
+"""For a key that may be left out, but not left empty: an empty rule must not read as no rule."""
+OneOrMany = BeforeValidator(_one_or_list)
+Filled = Field(min_length=1)
+
+Flag = Annotated[bool, PlainValidator(_flag)]
+Duration = Annotated[float, PlainValidator(parse_duration)]
+Size = Annotated[int, PlainValidator(parse_size)]
+Text = Annotated[str, AfterValidator(_some)]
+
+RoleName = Annotated[str, AfterValidator(names.role_name)]
+PermissionName = Annotated[str, AfterValidator(names.permission_name)]
+UserId = Annotated[str, AfterValidator(names.user_id)]
+Label = Annotated[str, AfterValidator(names.label)]
+Method = Annotated[str, AfterValidator(names.method)]
+CookieName = Annotated[str, AfterValidator(names.cookie_name)]
+HeaderName = Annotated[str, AfterValidator(names.header_name)]
+KeptHeader = Annotated[str, AfterValidator(names.kept_header)]
+
+Origin = Annotated[str, AfterValidator(addresses.parse_origin)]
+PlainPath = Annotated[str, AfterValidator(addresses.plain_path)]
+CookiePath = Annotated[str, AfterValidator(addresses.cookie_path)]
+PageAddress = Annotated[str, AfterValidator(addresses.page_address)]
+Listen = Annotated[Listener, _from_text(addresses.parse_listener)]
+UpstreamUrl = Annotated[Target, _from_text(addresses.parse_target)]
+NetworkText = Annotated[Network, _from_text(addresses.parse_network)]
+Proxy = Annotated[Network | Literal["unix"], _from_text(addresses.parse_proxy)]

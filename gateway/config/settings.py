@@ -1,0 +1,212 @@
+"""What an operator may write, section by section; ``route_settings`` has routes and upstreams.
+
+Below each field stands what it means, its unit, its default, and what leaving it out means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from gateway.config.kinds import (
+    CookieName,
+    CookiePath,
+    Duration,
+    Filled,
+    Flag,
+    Given,
+    HeaderName,
+    Label,
+    Listen,
+    OneOrMany,
+    Origin,
+    PageAddress,
+    PermissionName,
+    PlainPath,
+    Proxy,
+    RoleName,
+    Strict,
+    Text,
+)
+from gateway.config.route_settings import DefaultsSettings, RouteSettings, UpstreamSettings
+from gateway.model import IdentityField
+from gateway.rules.identity import PRESETS
+
+
+class TlsSettings(Strict):
+    """``server.tls``: both files PEM, relative to the configuration's folder."""
+
+    cert: Text
+    """The certificate, followed by its chain."""
+    key: Text
+    """Its private key, not encrypted."""
+
+
+class AdminSettings(Strict):
+    """``server.admin``; a bare address stands for its ``listen``."""
+
+    listen: Listen = Field(default="127.0.0.1:9180", validate_default=True)
+    """Where the admin listener accepts connections. Default ``127.0.0.1:9180``."""
+    token: Annotated[Text | None, Given] = None
+    """What opens ``/api``, as a bearer token. Unset: only health and metrics answer."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_address(cls, value: object) -> object:
+        return {"listen": value} if isinstance(value, str) else value
+
+
+class ServerSettings(Strict):
+    """``server``: the near side."""
+
+    listen: Annotated[tuple[Listen, ...], Filled, OneOrMany] = Field(
+        default=("127.0.0.1:8080",), validate_default=True
+    )
+    """Address, or list of addresses: ``host:port``, ``[::1]:port``, ``unix:/path``. Default
+    ``127.0.0.1:8080``."""
+    public_url: Annotated[Origin | None, Given] = None
+    """The origin that users see; decides ``Secure`` cookies and return-to checks. Unset:
+    ``http://localhost`` (``https`` with ``tls``) and the port of the first listener with one."""
+    workers: Literal[1] = 1
+    """Processes that serve. Only 1."""
+    base_path: PlainPath = "/_gateway"
+    """Under which path the gateway's own pages live. Default ``/_gateway``."""
+    trusted_proxies: tuple[Proxy, ...] = ()
+    """Networks whose ``X-Forwarded-*`` are believed; ``unix`` is every peer on a Unix socket.
+    Default: nobody."""
+    tls: Annotated[TlsSettings | None, Given] = None
+    """Certificate and key. Unset: plain HTTP."""
+    admin: Annotated[AdminSettings | None, Given] = None
+    """The admin listener. Unset: there is none."""
+    request_log: Flag = True
+    """Whether each request writes a log line. Default true."""
+    drain_timeout: Duration = 30.0
+    """How long in-flight requests may take after SIGTERM. Default 30s."""
+    keepalive_timeout: Duration = 75.0
+    """How long an idle client connection stays open. Default 75s."""
+    header_timeout: Duration = 10.0
+    """How long a client may take to send a request's head. Default 10s."""
+
+
+class CookieSettings(Strict):
+    """``session.cookie``: always ``HttpOnly``; with https ``Secure``, and a name with prefix."""
+
+    name: CookieName = "gateway_session"
+    """Without ``__Host-`` or ``__Secure-``. Default ``gateway_session``."""
+    same_site: Literal["lax", "strict", "none"] = "lax"
+    """Default ``lax``; ``none`` needs https."""
+    domain: Text | None = None
+    """Domain whose hosts all get the cookie. Unset or null: only the host of ``public_url``."""
+    path: CookiePath = "/"
+    """Paths that get the cookie. Default ``/``."""
+
+
+class SessionSettings(Strict):
+    """``session``: how long a sign-in lasts and where it is kept."""
+
+    strategy: Literal["server"] = "server"
+    """``server``: the cookie holds an opaque id, the store the session. Default."""
+    store: Text = "sqlite:///gateway-sessions.db"
+    """``memory://``, ``sqlite:///file`` (relative to the configuration's folder),
+    ``redis://host:port/db`` or ``rediss://``. Default ``sqlite:///gateway-sessions.db``."""
+    secret: Annotated[tuple[Text, ...], Filled, OneOrMany] = ()
+    """Signs the gateway's own forms: the first signs, all verify. Unset: made at start, so that no
+    other process accepts them."""
+    cookie: CookieSettings = CookieSettings()
+    """How the cookie looks."""
+    max_age: Duration = 30 * 86400.0
+    """Absolute life of a session. Default 30d."""
+    idle_timeout: Duration = 12 * 3600.0
+    """Time without a request after which a session ends. Unset: 12h, or ``max_age`` if shorter."""
+    update_age: Duration = 300.0
+    """The expiry is moved at most this often. Unset: 5m, or half of ``idle_timeout`` if shorter."""
+    cache: Flag = True
+    """Whether sessions are remembered in the process, kept true by the store. Default true; false:
+    every request asks the store."""
+    on_store_outage: Literal["reject"] = "reject"
+    """``reject``: 503, and the cookie is kept. Default."""
+    store_timeout: Duration = 1.0
+    """How long the store may take to answer. Default 1s."""
+
+
+class PresetSettings(Strict):
+    """``identity.headers`` by name."""
+
+    preset: Literal["gateway"]
+
+
+def _preset(value: object) -> object:
+    if isinstance(value, dict) and "preset" in value:
+        return PRESETS[PresetSettings.model_validate(value).preset]
+    return value
+
+
+class IdentitySettings(Strict):
+    """``identity``: what upstreams are told."""
+
+    headers: Annotated[Mapping[HeaderName, IdentityField], BeforeValidator(_preset)] = PRESETS[
+        "gateway"
+    ]
+    """``{preset: gateway}``, or a map from header name to what it carries. Default the preset."""
+
+
+class ProviderSettings(Strict):
+    """One way to sign in."""
+
+    id: Label
+    """Names the provider in addresses, logs and ``X-Auth-Provider``."""
+    type: Literal["users"]
+    """``users``: a file with users and hashes of their passwords."""
+    file: Text
+    """The users file, relative to the configuration's folder."""
+    name: Annotated[Text | None, Given] = None
+    """What the sign-in page calls it. Unset: its id."""
+
+
+class LoginSettings(Strict):
+    """``login``: how users sign in."""
+
+    path: Annotated[PlainPath | None, Given] = None
+    """Under which path the sign-in pages and endpoints live. Unset: ``auth`` below
+    ``server.base_path``, so ``/_gateway/auth``."""
+    url: PageAddress | None = None
+    """An app's own sign-in page, with ``{return_to}`` where the way back goes. Unset or null: the
+    gateway's page."""
+    providers: tuple[ProviderSettings, ...] = ()
+    """Default: none, and nobody can sign in by form."""
+
+
+class RoleSettings(Strict):
+    """One line of ``roles``."""
+
+    inherits: tuple[RoleName, ...] = ()
+    """Roles that this one includes. Default: none."""
+    permissions: tuple[PermissionName, ...] = ()
+    """What it permits; ``*`` is everything. Default: nothing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: object) -> object:
+        return {} if value is None else value
+
+
+class Settings(Strict):
+    """A whole file."""
+
+    version: Literal[1]
+    """Of this format: 1."""
+    server: ServerSettings = ServerSettings()
+    session: SessionSettings = SessionSettings()
+    identity: IdentitySettings = IdentitySettings()
+    login: LoginSettings = LoginSettings()
+    roles: Mapping[RoleName, RoleSettings] = {}
+    """What roles include and permit. Default: roles stand for themselves."""
+    upstreams: Mapping[Label, UpstreamSettings]
+    """Where requests go, by name; at least one."""
+    defaults: DefaultsSettings = DefaultsSettings()
+    routes: tuple[RouteSettings, ...] = ()
+    """Who may do what where. The most specific owns a request; order means nothing."""
+    tests: tuple[str, ...] = ()
+    """``METHOD PATH as WHO -> STATUS [login|json]``, run by ``gateway check``."""
