@@ -119,6 +119,18 @@ class MethodRefused(ClientError):
     reason = Reason.METHOD
 
 
+class VersionRefused(ClientError):
+    """Neither HTTP/1.0 nor HTTP/1.1."""
+
+    status = 505
+
+
+class ExpectationFailed(ClientError):
+    """``Expect`` with anything but ``100-continue``."""
+
+    status = 417
+
+
 class TooLarge(ClientError):
     """A body beyond the limit."""
 

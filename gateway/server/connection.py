@@ -1,0 +1,303 @@
+"""One client connection: aiohttp's protocol and parser, with a request cycle of our own.
+
+``web.Server``'s own cycle makes a task, a writer and a request object for each request. Here one
+task serves a connection, and the parsed message goes to the pipeline as it is. What was measured
+stands in ``docs/performance.md``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import ERROR, _ErrInfo
+
+from gateway.upstream.deadlines import NEVER, Deadlines
+
+if TYPE_CHECKING:
+    from gateway.upstream.connection import UpstreamConnection
+
+MAX_LINE = 16 * 1024
+"""Bytes of a request target; more is 414."""
+MAX_FIELD = 68 * 1024
+"""Bytes of one header field: a cookie of 64 KiB and its name. More is 431."""
+MAX_FIELDS = 128
+MAX_HEAD = 192 * 1024
+"""Bytes of a whole head; more is 431."""
+_LINGER = 5.0
+_LINGER_BYTES = 1 << 20
+
+UNREADABLE = ERROR
+"""Stands for the message of a request that could not be read."""
+
+Serve = Callable[["Connection", Any, StreamReader], Awaitable[bool]]
+
+
+class Server(web.Server):
+    """Makes a ``Connection`` for each accepted socket, and knows those that are open.
+
+    Args:
+        serve: Answers one request; returns whether the connection may carry another one.
+        keepalive: Seconds an idle connection stays open.
+        head_limit: Seconds a client may take to send a request's head.
+    """
+
+    def __init__(
+        self,
+        serve: Serve,
+        deadlines: Deadlines,
+        *,
+        keepalive: float,
+        head_limit: float,
+        secure: bool,
+    ) -> None:
+        super().__init__(_unused, handler_cancellation=True)
+        self.serve = serve
+        self.deadlines = deadlines
+        self.keepalive = keepalive
+        self.head_limit = head_limit
+        self.secure = secure
+
+    @property
+    def open(self) -> list[Connection]:
+        """The connections there are."""
+        return [c for c in self.connections if isinstance(c, Connection)]
+
+    def __call__(self) -> web.RequestHandler:
+        """Make the protocol of a new connection."""
+        return Connection(self, self._loop)
+
+
+async def _unused(request: web.BaseRequest) -> web.StreamResponse:
+    raise AssertionError("requests go to Server.serve")
+
+
+class Connection(web.RequestHandler):
+    """Reads requests from a client and has each of them answered."""
+
+    __slots__ = (
+        "_head_bytes",
+        "_head_limit",
+        "_keepalive_limit",
+        "_server",
+        "_tunnel",
+        "deadline",
+        "memo",
+        "peer",
+        "secure",
+        "upstream",
+        "waiting_body",
+    )
+
+    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            keepalive_timeout=0,  # `deadline` watches instead
+            access_log=None,  # type: ignore[arg-type]
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_FIELD,
+            max_headers=MAX_FIELDS,
+            auto_decompress=False,
+        )
+        self._server = server
+        self._keepalive_limit = server.keepalive
+        self._head_limit = server.head_limit
+        self._head_bytes = 0
+        self._tunnel: _TunnelReader | None = None
+        self.secure = server.secure
+        self.deadline = NEVER
+        self.peer = ""
+        """The peer's address; empty on a Unix socket."""
+        self.memo: Any = None
+        """What the pipeline remembers of this connection from one request to the next."""
+        self.upstream: UpstreamConnection | None = None
+        """Whose answer is being passed on: it is paused while this client takes no more."""
+        self.waiting_body: StreamReader | None = None
+        """The body that the request under way still waits for."""
+
+    # --- the request cycle -------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Serve requests until the connection ends."""
+        try:
+            while not self._force_close:
+                if not self._messages and not await self._next():
+                    break
+                message, payload = self._messages.popleft()
+                if self._parser is not None:
+                    self._parser.message_consumed()
+                if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+                    self._resume_reading_if_drained()
+                again = await self._server.serve(self, message, payload)
+                self.upstream = None
+                if not again or self._close:
+                    if not payload.is_eof():
+                        await self._linger(payload)
+                    break
+                if not payload.is_eof() and not await self._linger(payload):
+                    break
+        finally:
+            self._server.deadlines.forget(self)
+            if self.transport is not None:
+                self.transport.close()
+
+    async def _next(self) -> bool:
+        """Wait for a request; False when none will come."""
+        if self._close:
+            return False
+        self.deadline = self._loop.time() + self._keepalive_limit
+        self._head_bytes = 0
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        except asyncio.CancelledError:
+            # `close` cancels the waiter alone: nothing is under way, the connection may end.
+            if self._close or self._force_close:
+                return False
+            raise
+        finally:
+            self._waiter = None
+        self.deadline = NEVER
+        return True
+
+    async def _linger(self, payload: StreamReader) -> bool:
+        """Read away a body that nobody wanted; False when there is too much of it.
+
+        Closing while bytes are still coming in makes the peer's kernel throw our answer away
+        (RFC 9112 section 9.6).
+        """
+        left = _LINGER_BYTES
+        try:
+            async with asyncio.timeout(_LINGER):
+                while left > 0 and not payload.is_eof():
+                    left -= len(await payload.readany())
+        except Exception:
+            return False
+        return left > 0
+
+    def finish(self) -> asyncio.Task[None] | None:
+        """Let this be the last request; return the task that serves it, if there is one.
+
+        A tunnel has no end of its own: it is closed.
+        """
+        self.close()
+        if self._tunnel is not None:
+            self.force_close()
+        return self._task_handler
+
+    def loop_time(self) -> float:
+        """Return the event loop's time, by which ``deadline`` is set."""
+        return self._loop.time()
+
+    def rest(self) -> None:
+        """Wait for the client no longer."""
+        self.waiting_body = None
+        self.deadline = NEVER
+
+    @property
+    def closing(self) -> bool:
+        """Whether the answer under way is the last one on this connection."""
+        return self._close or self._force_close
+
+    # --- called by the transport -------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the peer and begin to serve."""
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.peer = peer[0].removeprefix("::ffff:")
+        self._server.deadlines.watch(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; see to it that a head comes to its end."""
+        super().data_received(data)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done() and data:
+            if not self._head_bytes:
+                self.deadline = self._loop.time() + self._head_limit
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD:
+                self._refuse(b"431 Request Header Fields Too Large")
+
+    def pause_writing(self) -> None:
+        """The client takes no more: neither do we."""
+        super().pause_writing()
+        if self.upstream is not None:
+            self.upstream.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client takes more again."""
+        super().resume_writing()
+        if self.upstream is not None:
+            self.upstream.resume_reading()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End what is under way."""
+        if self._tunnel is not None:
+            self._tunnel.feed_eof()
+        super().connection_lost(exc)
+
+    def expire(self) -> None:
+        """End a wait for the client that took too long."""
+        if self.waiting_body is not None:
+            self.waiting_body.set_exception(TimeoutError())
+        elif self._head_bytes:
+            self._refuse(b"408 Request Timeout")
+        else:
+            self.force_close()
+
+    def _refuse(self, status: bytes) -> None:
+        """Answer before there is a request, and close."""
+        if self.transport is not None:
+            self.transport.write(
+                b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            )
+        self.force_close()
+
+    def break_off(self) -> None:
+        """End the connection so that the client cannot take a part of an answer for the whole."""
+        transport = self.transport
+        if transport is None:
+            return
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            # With a plain close, a body that only the close ends would look complete.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._force_close = True
+        transport.abort()
+
+    # --- upgraded ----------------------------------------------------------------------------
+
+    def tunnel_to(self, send: Callable[[bytes], None], closed: Callable[[], None]) -> None:
+        """From now on hand every byte to ``send``, and tell ``closed`` when no more will come."""
+        self._tunnel = _TunnelReader(send, closed)
+        self.set_parser(self._tunnel)  # type: ignore[arg-type]
+
+
+class _TunnelReader:
+    """Takes a connection's bytes from aiohttp once it is upgraded."""
+
+    __slots__ = ("_closed", "_send")
+
+    def __init__(self, send: Callable[[bytes], None], closed: Callable[[], None]) -> None:
+        self._send = send
+        self._closed = closed
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self._send(data)
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self._closed()
+
+
+def is_request(message: object) -> bool:
+    """Whether the parser understood a request; otherwise it left a note of what was wrong."""
+    return type(message) is not _ErrInfo

@@ -1,0 +1,165 @@
+"""One request and what is becoming of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+
+from gateway.errors import ClientError, ClientTimeout, Reason, TooLarge
+from gateway.server.answers import Answer, render
+from gateway.server.connection import Connection
+
+if TYPE_CHECKING:
+    from gateway.server.gateway import RoutePlan
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Exchange:
+    """Gathers what the record at the end will say. Mutable, and gone with the request.
+
+    What was read from the request is set once; ``status``, ``reason`` and the rest are overwritten
+    as the request goes its way.
+    """
+
+    __slots__ = (
+        "body_limit",
+        "bytes_in",
+        "bytes_out",
+        "connection",
+        "expects",
+        "host",
+        "idle",
+        "message",
+        "method",
+        "path",
+        "payload",
+        "plan",
+        "query",
+        "reason",
+        "request_id",
+        "session",
+        "started",
+        "status",
+        "user",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        request_id: str,
+        started: float,
+    ) -> None:
+        self.connection = connection
+        self.message = message
+        self.payload = payload
+        self.request_id = request_id
+        self.started = started
+        self.method = ""
+        self.host = ""
+        self.path = ""
+        """Canonical; what the record says."""
+        self.query = ""
+        self.plan: RoutePlan | None = None
+        self.status = 0
+        """What the client was told; 0 as long as it was told nothing."""
+        self.reason = Reason.INTERNAL  # stands when something unforeseen escapes
+        self.user = ""
+        self.session = ""
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.expects = False
+        """Whether the client waits for 100 (Continue) before it sends the body."""
+        self.body_limit: int | None = None
+        self.idle = 60.0
+        """Seconds that the client may take between two pieces of the body."""
+
+    # --- the answer --------------------------------------------------------------------------
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection may carry another request after this one."""
+        return not (
+            self.message.should_close
+            or self.message.upgrade  # the parser stands at the end of HTTP
+            or self.expects  # nobody knows whether the body will come
+            or self.connection.closing
+        )
+
+    def answer(self, answer: Answer, date: bytes, *, keep_alive: bool) -> bool:
+        """Write an answer of the gateway's own; return whether the connection goes on."""
+        transport = self.connection.transport
+        if transport is None:
+            return False
+        self.status = answer.status
+        self.reason = answer.reason
+        self.bytes_out = len(answer.body)
+        transport.write(
+            render(
+                answer,
+                date=date,
+                keep_alive=keep_alive,
+                http10=self.http10,
+                head=self.method == "HEAD",
+            )
+        )
+        return keep_alive
+
+    @property
+    def http10(self) -> bool:
+        """Whether the client speaks HTTP/1.0."""
+        return self.message.version < (1, 1)
+
+    # --- the request's body ------------------------------------------------------------------
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the request has a body that is not empty."""
+        return self.payload is not EMPTY_PAYLOAD
+
+    def invite_body(self) -> None:
+        """Tell a client that waits for it to send the body (RFC 9110 section 10.1.1)."""
+        transport = self.connection.transport
+        if self.expects and transport is not None:
+            self.expects = False
+            transport.write(_CONTINUE)
+
+    async def read(self) -> bytes:
+        """Return the next piece of the body; empty at its end.
+
+        Raises:
+            ClientTimeout: Nothing came for ``idle`` seconds.
+            TooLarge: More than ``body_limit`` has come.
+            ClientError: The body's framing is broken.
+        """
+        connection, payload = self.connection, self.payload
+        connection.waiting_body = payload
+        connection.deadline = connection.loop_time() + self.idle
+        try:
+            data = await payload.readany()
+        except TimeoutError as exc:
+            raise ClientTimeout("the body stopped coming") from exc
+        except ConnectionError:
+            raise
+        except Exception as exc:
+            raise ClientError("the body's framing is broken") from exc
+        finally:
+            connection.rest()
+        self.bytes_in += len(data)
+        if self.body_limit is not None and self.bytes_in > self.body_limit:
+            raise TooLarge(f"a body of more than {self.body_limit} bytes")
+        return data
+
+    async def read_all(self) -> bytes:
+        """Return the whole body, within ``body_limit``."""
+        if not self.has_body:
+            return b""
+        self.invite_body()
+        pieces = []
+        while data := await self.read():
+            pieces.append(data)
+        return b"".join(pieces)

@@ -1,0 +1,148 @@
+"""Everything that one configuration makes of the gateway: built whole, swapped whole.
+
+A reload builds a new ``Gateway`` and exchanges one reference; requests under way keep theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gateway.config.config import Config
+from gateway.model import Caller, Route, Session, Target, Upstream
+from gateway.rules import csrf
+from gateway.rules.headers import RequestFields
+from gateway.rules.identity import identity_block
+from gateway.rules.roles import is_plain_name
+from gateway.server.auth_endpoints import AuthEndpoints
+from gateway.server.forwarding import Forwarder
+from gateway.stores.cached import CachedSessions, Held
+from gateway.telemetry.metrics import Metrics, RouteMeter
+from gateway.upstream.deadlines import Deadlines
+from gateway.upstream.pool import Pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutePlan:
+    """What a request on a route needs, prepared."""
+
+    route: Route
+    meter: RouteMeter
+    fields: RequestFields
+    pool: Pool
+    limit: float
+    """Seconds the upstream may take to begin its answer."""
+    host: bytes | None
+    """The ``Host`` for the upstream; None: the client's."""
+    rewrites: bool
+    """Whether the path for the upstream is another than the one that was matched."""
+    origins: frozenset[str]
+    """Origins whose pages may open a WebSocket with a session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A session's user as policy and upstream see them; kept beside the cached session."""
+
+    gateway: Gateway
+    """Whose roles and headers these are: after a reload it is made anew."""
+    session: Session
+    caller: Caller
+    block: bytes
+    """The identity headers as they stand on the wire."""
+
+
+class Gateway:
+    """One configuration, ready to serve."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        sessions: CachedSessions,
+        endpoints: AuthEndpoints,
+        metrics: Metrics,
+        deadlines: Deadlines,
+        date: Callable[[], bytes],
+        log_dropped: Callable[[str, list[str]], None],
+    ) -> None:
+        self.config = config
+        self.sessions = sessions
+        self.endpoints = endpoints
+        self.table = config.table
+        self.roles = config.roles
+        self.lifetime = config.session.lifetime
+        self.cookie = config.session.cookie.name.encode()
+        form = csrf.cookie_shape(config.server.public_url).name.encode()
+        self.own_cookies = frozenset({self.cookie, form})
+        self.base_path = config.server.base_path
+        self.login_path = config.login.path
+        self.public_scheme, _, self.realm = config.server.public_url.partition("://")
+        self.trusted = config.server.trusted_proxies
+        self.trust_unix = config.server.trust_unix
+        self.trusts_anybody = bool(self.trusted) or self.trust_unix
+        self.forwarder = Forwarder(self.own_cookies, date)
+        self.pools: Mapping[str, Pool] = {
+            name: Pool(upstream, deadlines) for name, upstream in config.upstreams.items()
+        }
+        self._nowhere = Pool(Upstream(name="", target=Target(scheme="unix", path="")), deadlines)
+        fields: dict[frozenset[str], RequestFields] = {}
+        self._plans: dict[str, RoutePlan] = {}
+        for route in (*config.table.routes, config.table.fallback):
+            kept = route.forwarding.keep_headers
+            if kept not in fields:
+                fields[kept] = RequestFields(config.identity_headers, kept)
+            self._plans[route.id] = self._prepare(route, fields[kept], metrics)
+        self.unrouted = metrics.route("none")
+        self.own_pages = metrics.route("gateway")
+        self._log_dropped = log_dropped
+
+    def _prepare(self, route: Route, fields: RequestFields, metrics: Metrics) -> RoutePlan:
+        forwarding = route.forwarding
+        # A route that denies everybody may have no upstream; nothing is ever sent to this one.
+        pool = self.pools.get(forwarding.upstream, self._nowhere)
+        upstream = pool.upstream
+        return RoutePlan(
+            route=route,
+            meter=metrics.route(route.id),
+            fields=fields,
+            pool=pool,
+            limit=forwarding.timeout or upstream.timeouts.first_byte,
+            host=None if forwarding.preserve_host else upstream.target.authority.encode(),
+            rewrites=bool(forwarding.strip_prefix or forwarding.add_prefix),
+            origins=forwarding.origins | {self.config.server.public_url},
+        )
+
+    def plan(self, route: Route) -> RoutePlan:
+        """Return what was prepared for a route of this configuration."""
+        return self._plans[route.id]
+
+    def owns(self, path: str) -> bool:
+        """Whether a canonical path belongs to the gateway itself."""
+        return _under(path, self.base_path) or _under(path, self.login_path)
+
+    def identity(self, held: Held) -> Identity:
+        """Return what policy and upstream see of a session, made once for each."""
+        known = held.caller
+        if isinstance(known, Identity) and known.gateway is self and known.session is held.session:
+            return known
+        session = held.session
+        user = session.user
+        caller = self.roles.caller(user)
+        unspeakable = [n for n in (*user.roles, *user.permissions) if not is_plain_name(n)]
+        if unspeakable:
+            self._log_dropped(user.id, unspeakable)
+        identity = Identity(
+            self, session, caller, identity_block(self.config.identity_headers, session, caller)
+        )
+        held.caller = identity
+        return identity
+
+    def close(self) -> None:
+        """Let upstream connections go as they become idle."""
+        for pool in self.pools.values():
+            pool.close()
+
+
+def _under(path: str, prefix: str) -> bool:
+    return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/")

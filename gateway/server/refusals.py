@@ -1,0 +1,91 @@
+"""Answers for requests that do not reach an upstream, or get nothing from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp.http_exceptions import LineTooLong
+
+from gateway.errors import GatewayError, Reason, StoreUnavailable
+from gateway.model import Challenge, Deny
+from gateway.rules import navigation
+from gateway.rules.denials import refuse
+from gateway.server.answers import NO_STORE, Answer
+from gateway.server.connection import MAX_LINE
+from gateway.server.exchange import Exchange
+from gateway.server.problems import error_answer
+
+_RETRY_AFTER = ("Retry-After", "5")
+
+
+def refused(
+    exchange: Exchange, decision: Challenge | Deny, *, realm: str, login_path: str
+) -> Answer:
+    """Return the answer to somebody who may not pass.
+
+    Args:
+        realm: What one would be signed in to.
+    """
+    path, query = exchange.path, exchange.query
+    told = refuse(
+        decision,
+        method=exchange.method,
+        navigation=is_navigation(exchange),
+        return_to=f"{path}?{query}" if query else path,
+        login_path=login_path,
+    )
+    if told.location is not None:
+        return Answer(
+            status=told.status, headers=(("Location", told.location), NO_STORE), reason=told.reason
+        )
+    headers: list[tuple[str, str]] = []
+    if told.status == 401:
+        headers.append(("WWW-Authenticate", f'Session realm="{realm}"'))
+    if told.allow:
+        headers.append(("Allow", ", ".join(told.allow)))
+    return error_answer(
+        told.status,
+        told.reason,
+        navigation=told.page,
+        request_id=exchange.request_id,
+        headers=headers,
+        login_url=told.login_url,
+    )
+
+
+def failed(exchange: Exchange, error: GatewayError) -> Answer:
+    """Return the answer for a deliberate error."""
+    return error_answer(
+        error.status,
+        error.reason,
+        navigation=is_navigation(exchange),
+        request_id=exchange.request_id,
+        headers=[_RETRY_AFTER] if isinstance(error, StoreUnavailable) else [],
+    )
+
+
+def malformed(exchange: Exchange, note: Any) -> Answer:
+    """Return the answer to what the parser could not read as a request.
+
+    Args:
+        note: What aiohttp's protocol left in the place of a message.
+    """
+    status, reason = 400, Reason.BAD_REQUEST
+    if isinstance(note.exc, LineTooLong):
+        reason = Reason.HEAD_TOO_LARGE
+        status = 414 if str(MAX_LINE) in str(note.exc) else 431
+    elif "Too many headers" in note.message:
+        status, reason = 431, Reason.HEAD_TOO_LARGE
+    return error_answer(status, reason, navigation=False, request_id=exchange.request_id)
+
+
+def is_navigation(exchange: Exchange) -> bool:
+    """Whether a person waits for a page."""
+    get = exchange.message.headers.get
+    return navigation.is_navigation(
+        exchange.method,
+        fetch_mode=get("Sec-Fetch-Mode"),
+        fetch_dest=get("Sec-Fetch-Dest"),
+        requested_with=get("X-Requested-With"),
+        accept=get("Accept"),
+    )
