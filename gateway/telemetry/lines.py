@@ -32,15 +32,15 @@ class LineWriter:
         # Several workers share one stdout. What goes into a pipe in pieces of at most PIPE_BUF
         # bytes is never mixed with what others write.
         self._piece = select.PIPE_BUF
-        mode = os.fstat(fd).st_mode
-        self._fd = fd
-        self._reopened: int | None = None
+        # A descriptor of our own: the number of one that its owner closes is soon another file's.
+        self._fd = os.dup(fd)
         self._socket: socket.socket | None = None
         self._send: Callable[[bytes], int] = self._send_if_writable
+        mode = os.fstat(fd).st_mode
         if stat.S_ISREG(mode):
             self._piece = _LIMIT
         elif stat.S_ISSOCK(mode):  # systemd's journal
-            self._socket = ours = socket.socket(fileno=os.dup(fd))
+            self._socket = ours = socket.socket(fileno=self._fd)
             self._send = lambda piece: ours.send(piece, socket.MSG_DONTWAIT)
         else:
             self._reopen()
@@ -67,15 +67,14 @@ class LineWriter:
             while self._waiting and (left := until - time.monotonic()) > 0:
                 self._poll(left)
                 self._pass_on()
-            self._over = True
             self.dropped += len(self._waiting)
             self._waiting.clear()
+            self._over = True
             if self._socket is not None:
                 self._socket.close()
-                self._socket = None
-            if self._reopened is not None:
-                os.close(self._reopened)
-                self._reopened = None
+            elif self._fd >= 0:
+                os.close(self._fd)
+            self._fd = -1
 
     def _pass_on(self) -> None:
         waiting, at = self._waiting, 0
@@ -101,9 +100,11 @@ class LineWriter:
         """
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
         try:
-            self._fd = self._reopened = os.open(f"/proc/self/fd/{self._fd}", flags)
+            reopened = os.open(f"/proc/self/fd/{self._fd}", flags)
         except OSError:
             return
+        os.close(self._fd)
+        self._fd = reopened
         self._send = self._send_unasked
 
     def _send_unasked(self, piece: bytes) -> int:

@@ -43,7 +43,9 @@ def configure(stream: IO[Any]) -> LineWriter:
         logger_factory=lambda *_: _Lines(writer),
         cache_logger_on_first_use=False,  # a cached logger would keep the stream of before
     )
-    logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
+    root = logging.getLogger()
+    if not any(isinstance(handler, _Bridge) for handler in root.handlers):
+        root.addHandler(_Bridge())
     return writer
 
 

@@ -135,6 +135,19 @@ def test_the_flags_of_the_shared_stream_stay_as_they_were(pipe: tuple[int, int])
     os.write(fd, b"the descriptor is still open\n")
 
 
+def test_the_number_of_a_closed_stream_is_not_written_to(tmp_path: Path) -> None:
+    log = (tmp_path / "log").open("wb")
+    writer = LineWriter(log.fileno())
+    number = log.fileno()
+    log.close()
+    with (tmp_path / "other").open("wb") as other:
+        assert other.fileno() == number  # what the kernel gives away next
+        writer.write(LINE)
+        writer.close()
+    assert (tmp_path / "other").read_bytes() == b""
+    assert (tmp_path / "log").read_bytes() == LINE
+
+
 def test_lines_of_two_writers_on_one_pipe_do_not_mix(pipe: tuple[int, int]) -> None:
     reader, fd = pipe
     a, b = LineWriter(fd), LineWriter(fd)

@@ -22,15 +22,13 @@ def events(tmp_path: Path) -> Iterator[Events]:
     """Configure logging to a file; calling the value returns what is in it."""
     file = tmp_path / "log"
     root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
-    root.handlers.clear()  # pytest's own, which basicConfig(force=True) would close
+    handlers = root.handlers[:]
     with file.open("wb") as stream:
         writer = logs.configure(stream)
         yield lambda: [json.loads(line) for line in file.read_bytes().splitlines()]
         writer.close()
     structlog.reset_defaults()
     root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def test_an_event_is_one_object(events: Events) -> None:
@@ -113,6 +111,15 @@ def test_the_standard_library_s_loggers_join_in(events: Events) -> None:
         "asyncio",
         "error",
     )
+
+
+def test_a_second_configuration_takes_over(tmp_path: Path, events: Events) -> None:
+    with (tmp_path / "other").open("wb") as stream:
+        writer = logs.configure(stream)
+        logging.getLogger("asyncio").error("once")
+        writer.close()
+    assert events() == []
+    assert len((tmp_path / "other").read_bytes().splitlines()) == 1
 
 
 def test_a_closed_writer_swallows_what_comes_late(tmp_path: Path, events: Events) -> None:
