@@ -135,11 +135,16 @@ class RedisServer:
         call = [program("redis-cli", "redis-tools"), "-p", str(self.port), *options, *words]
         return subprocess.run(call, check=True, capture_output=True, text=True).stdout
 
+    def on_disk(self) -> bytes:
+        """Return all that the server has written down."""
+        files = (path for path in Path(self._folder.name).rglob("*") if path.is_file())
+        return b"".join(path.read_bytes() for path in files)
+
     def _answers(self) -> bool:
         if self._process is None or self._process.poll() is not None:
             log = (Path(self._folder.name) / "log").read_text(errors="replace")
             pytest.fail(f"redis-server ended at once:\n{log}")
-        # Any answer will do, an error about a missing password as well: it is past loading its file.
+        # An error about a missing password will do as well: the file is loaded.
         try:
             with socket.create_connection(("127.0.0.1", self.port), 0.5) as probe:
                 probe.settimeout(0.5)

@@ -65,7 +65,7 @@ class SessionStore(Protocol):
         """Return a user's live sessions, of any provider, the newest first."""
 
     def all(self) -> AsyncIterator[Session]:
-        """Go through all live sessions, in no particular order, without loading them all at once."""
+        """Go through all live sessions, in no particular order, never loading them all."""
 
     def watch(self, watcher: Watcher) -> None:
         """Tell this watcher of every change from now on until ``close``."""

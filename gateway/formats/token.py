@@ -1,0 +1,53 @@
+"""The gateway's own session token, as the browser's cookie holds it.
+
+A token is 256 random bits and means nothing by itself. The store knows a session by the SHA-256 of
+its token, so that a copy of the database holds no usable cookie; no salt and no slow hash, because
+nobody can guess 256 random bits.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+
+from gateway.model import SessionId, SessionKey, Token
+
+TOKEN_BYTES = 32
+"""Random bytes a token is made of."""
+ID_BYTES = 16
+"""Random bytes a public session id is made of."""
+
+# The last of 43 characters carries 4 bits: other spellings of the same bytes are no tokens.
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
+
+
+def new_token(random: bytes) -> Token:
+    """Return the token made of ``TOKEN_BYTES`` random bytes."""
+    return Token(_base64url(random, TOKEN_BYTES))
+
+
+def new_session_id(random: bytes) -> SessionId:
+    """Return the public session id made of ``ID_BYTES`` random bytes."""
+    return SessionId(_base64url(random, ID_BYTES))
+
+
+def key_for(token: Token) -> SessionKey:
+    """Return under what the store keeps the session of this token."""
+    return SessionKey(sha256(token.encode()).hexdigest())
+
+
+def key_of(text: str) -> SessionKey | None:
+    """Return under what the store keeps the session of this token; None if it is no token.
+
+    What is no token never reaches the store, so a flood of garbage cookies costs it nothing.
+    """
+    if _TOKEN.fullmatch(text) is None:
+        return None
+    return key_for(Token(text))
+
+
+def _base64url(random: bytes, length: int) -> str:
+    if len(random) != length:
+        raise ValueError(f"{length} random bytes are needed, not {len(random)}")
+    return urlsafe_b64encode(random).rstrip(b"=").decode()

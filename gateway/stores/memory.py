@@ -1,0 +1,120 @@
+"""Sessions in this process's memory: for trying things out. They end with the process."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from gateway.model import Session, SessionId, SessionKey
+from gateway.rules.sessions import is_over
+from gateway.stores.protocol import Watcher
+
+# More than one for each that is added, so that the expired ones never gather.
+_EXAMINED_PER_CREATE = 4
+
+
+class MemoryStore:
+    """A ``SessionStore`` of one process. Nobody else can change it, so watchers hear all."""
+
+    def __init__(self, *, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
+        self._sessions: dict[SessionKey, Session] = {}
+        self._keys: dict[SessionId, SessionKey] = {}
+        self._of_user: dict[str, set[SessionKey]] = {}
+        self._to_examine: deque[SessionKey] = deque()
+        self._watchers: list[Watcher] = []
+
+    async def open(self) -> None:
+        """Do nothing: memory is there."""
+
+    async def close(self) -> None:
+        """Stop telling watchers."""
+        for watcher in self._watchers:
+            watcher.trust(False)
+        self._watchers.clear()
+
+    async def ping(self) -> None:
+        """Return at once."""
+
+    async def load(self, keys: Sequence[SessionKey]) -> list[Session | None]:
+        """Return the session under each key."""
+        return [self._live(key) for key in keys]
+
+    async def create(self, session: Session) -> None:
+        """Keep a new session, and forget a few that have expired."""
+        self._sessions[session.key] = session
+        self._keys[session.id] = session.key
+        self._of_user.setdefault(session.user.id, set()).add(session.key)
+        self._to_examine.append(session.key)
+        self._sweep()
+
+    async def touch(self, session: Session) -> None:
+        """Move the expiry of a session that is still there."""
+        kept = self._live(session.key)
+        if kept is not None and kept.touched_at <= session.touched_at:
+            self._sessions[session.key] = Session(
+                key=kept.key,
+                id=kept.id,
+                user=kept.user,
+                created_at=kept.created_at,
+                ends_at=kept.ends_at,
+                touched_at=session.touched_at,
+                expires_at=min(session.expires_at, kept.ends_at),
+            )
+
+    async def delete(self, key: SessionKey) -> bool:
+        """End a session; True if it was there."""
+        live = self._live(key) is not None
+        self._remove(key)
+        for watcher in self._watchers:
+            watcher.changed(key)
+        return live
+
+    async def find(self, session_id: SessionId) -> Session | None:
+        """Return the live session with this public id."""
+        key = self._keys.get(session_id)
+        return None if key is None else self._live(key)
+
+    async def of_user(self, user_id: str) -> list[Session]:
+        """Return a user's live sessions, the newest first."""
+        live = filter(None, map(self._live, self._of_user.get(user_id, ())))
+        return sorted(live, key=lambda session: session.created_at, reverse=True)
+
+    async def all(self) -> AsyncIterator[Session]:
+        """Go through all live sessions."""
+        for key in list(self._sessions):
+            session = self._live(key)
+            if session is not None:
+                yield session
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell this watcher of every change."""
+        self._watchers.append(watcher)
+        watcher.trust(True)
+
+    def _live(self, key: SessionKey) -> Session | None:
+        session = self._sessions.get(key)
+        return None if session is None or is_over(session, self._wall()) else session
+
+    def _sweep(self) -> None:
+        now = self._wall()
+        for _ in range(min(_EXAMINED_PER_CREATE, len(self._to_examine))):
+            key = self._to_examine.popleft()
+            session = self._sessions.get(key)
+            if session is None:
+                continue
+            if is_over(session, now):
+                self._remove(key)
+            else:
+                self._to_examine.append(key)
+
+    def _remove(self, key: SessionKey) -> None:
+        session = self._sessions.pop(key, None)
+        if session is None:
+            return
+        self._keys.pop(session.id, None)
+        keys = self._of_user[session.user.id]
+        keys.discard(key)
+        if not keys:
+            del self._of_user[session.user.id]

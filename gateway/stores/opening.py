@@ -1,0 +1,41 @@
+"""From the URL of a store to the store."""
+
+from __future__ import annotations
+
+from gateway.errors import StoreUnavailable
+from gateway.stores.protocol import SessionStore
+
+SCHEMES = ("memory", "sqlite", "redis", "rediss")
+"""What ``session.store`` may begin with."""
+
+
+def open_store(url: str, *, timeout: float) -> SessionStore:
+    """Return the store at this URL, not yet opened.
+
+    Only the chosen store's driver is imported.
+
+    Args:
+        timeout: Seconds any call of the store may take.
+
+    Raises:
+        StoreUnavailable: No store can be at such a URL.
+    """
+    scheme, separator, rest = url.partition("://")
+    match scheme if separator else "":
+        case "memory":
+            from gateway.stores.memory import MemoryStore
+
+            return MemoryStore()
+        case "sqlite" if rest.strip("/"):
+            from gateway.stores.sqlite import SqliteStore
+
+            # Three slashes and a relative path, or four and an absolute one, as is usual.
+            return SqliteStore(rest.removeprefix("/"), timeout=timeout)
+        case "redis" | "rediss":
+            from gateway.stores.redis import RedisStore
+
+            return RedisStore(url, timeout=timeout)
+        case _:
+            # The URL may hold a password: not even a part of it is repeated.
+            known = ", ".join(f"{name}://" for name in SCHEMES)
+            raise StoreUnavailable(f"session.store is no URL of a store: expected one of {known}")

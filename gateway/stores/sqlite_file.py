@@ -1,0 +1,184 @@
+"""The file of the SQLite store: its schema, a thread to use it in, what is said when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.errors import StoreUnavailable
+
+T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+
+# The changes table is filled by triggers, so that what somebody does by hand with the sqlite3 shell
+# is heard as well. A touch only lengthens a session: copies of it stay true, and nobody is told.
+_SCHEMA = (
+    """
+    CREATE TABLE sessions (
+        key        TEXT PRIMARY KEY NOT NULL,
+        id         TEXT UNIQUE NOT NULL,
+        user_id    TEXT NOT NULL,
+        record     BLOB NOT NULL,
+        touched_at REAL NOT NULL,
+        expires_at REAL NOT NULL,
+        ends_at    REAL NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX sessions_by_user ON sessions (user_id)",
+    "CREATE INDEX sessions_by_expiry ON sessions (expires_at)",
+    """
+    CREATE TABLE changes (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        key    TEXT NOT NULL,
+        at     INTEGER NOT NULL
+    )
+    """,
+    """
+    CREATE TRIGGER sessions_deleted AFTER DELETE ON sessions BEGIN
+        INSERT INTO changes (key, at) VALUES (OLD.key, CAST(strftime('%s', 'now') AS INTEGER));
+    END
+    """,
+    """
+    CREATE TRIGGER sessions_updated AFTER UPDATE ON sessions
+    WHEN NEW.key IS NOT OLD.key OR NEW.record IS NOT OLD.record OR NEW.expires_at < OLD.expires_at
+    BEGIN
+        INSERT INTO changes (key, at) VALUES (OLD.key, CAST(strftime('%s', 'now') AS INTEGER));
+    END
+    """,
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+
+class DatabaseThread:
+    """One connection to the file, in a thread of its own.
+
+    A file that was removed or replaced meanwhile is opened anew: who deletes the file to sign
+    everybody out has done so.
+    """
+
+    def __init__(self, path: Path, timeout: float, name: str) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._db: sqlite3.Connection | None = None
+        self._identity = (0, 0)
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what ``work`` returns, which runs in the thread.
+
+        Raises:
+            StoreUnavailable: The file is not ours, cannot be used, or not in time.
+        """
+        try:
+            future = self._thread.submit(lambda: work(self._connection()))
+        except RuntimeError as exc:
+            raise StoreUnavailable("the session database is closed") from exc
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await asyncio.wrap_future(future)
+        except TimeoutError as exc:
+            raise StoreUnavailable(
+                f"the session database {self._path} took longer than {self._timeout:g} s"
+            ) from exc
+        except (sqlite3.Error, OSError) as exc:
+            raise StoreUnavailable(f"the session database {self._path}: {exc}") from exc
+
+    async def close(self) -> None:
+        """Close the connection and end the thread. Safe to call twice."""
+        with contextlib.suppress(RuntimeError):  # the thread has ended already
+            self._thread.submit(self._disconnect)
+        self._thread.shutdown(wait=False)
+
+    def _disconnect(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is not None and identity(self._path) != self._identity:
+            self._disconnect()
+        if self._db is None:
+            db = connect(self._path, self._timeout)
+            try:
+                _prepare(db, time.monotonic() + self._timeout)
+            except BaseException:
+                db.close()
+                raise
+            self._db = db
+            self._identity = identity(self._path)
+        return self._db
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Return what tells this file from another one at the same path; zeros when there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_dev, status.st_ino)
+
+
+def connect(path: Path, timeout: float) -> sqlite3.Connection:
+    """Return a connection to the file, which is made if it is missing, for its owner alone."""
+    # SQLite would make it with the usual mode. Its -wal and -shm files take over this one's.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    return sqlite3.connect(path, timeout=timeout, isolation_level=None)
+
+
+def _prepare(db: sqlite3.Connection, deadline: float) -> None:
+    version = _version(db)
+    if version > SCHEMA_VERSION:
+        raise StoreUnavailable(
+            f"the session database was made by a newer gateway: its schema is {version}, "
+            f"this gateway knows up to {SCHEMA_VERSION}"
+        )
+    if version == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
+        # Another process may just be making it; it has, once our turn to write comes.
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("COMMIT")
+        if _version(db) == 0:
+            raise StoreUnavailable("the session database is a database of another program")
+    _use_wal(db, deadline)
+    # FULL: a sign-out must not be undone by a power cut, which NORMAL would allow.
+    db.execute("PRAGMA synchronous = FULL")
+    if version == 0:
+        _create_tables(db)
+
+
+def _create_tables(db: sqlite3.Connection) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if _version(db) == 0:  # it may have taken another process's turn to get here
+            for statement in _SCHEMA:
+                db.execute(statement)
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+
+
+def _use_wal(db: sqlite3.Connection, deadline: float) -> None:
+    # SQLite's own patience does not cover this statement when several processes start at once.
+    while True:
+        try:
+            mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            break
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+    if mode != "wal":
+        raise StoreUnavailable("the session database needs a local disk: SQLite's WAL is refused")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return version

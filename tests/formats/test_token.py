@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.formats.token import key_of, new_session_id, new_token
+
+BASE64URL = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+
+
+@pytest.mark.parametrize(
+    ("random", "token"),
+    [
+        pytest.param(bytes(32), "A" * 43, id="all zeros"),
+        pytest.param(b"\xff" * 32, "_" * 42 + "8", id="all ones"),
+        pytest.param(b"\xfb\xef\xbe" * 10 + b"\xfb\xef", "--" * 20 + "--8", id="not base64's +"),
+    ],
+)
+def test_a_token_is_its_random_bytes_in_base64url(random: bytes, token: str) -> None:
+    assert new_token(random) == token
+
+
+def test_a_public_id_has_22_characters() -> None:
+    assert new_session_id(b"\xff" * 16) == "_" * 21 + "w"
+
+
+@pytest.mark.parametrize("length", [0, 16, 31, 33])
+def test_too_little_or_too_much_randomness_is_refused(length: int) -> None:
+    with pytest.raises(ValueError, match="32 random bytes"):
+        new_token(bytes(length))
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_the_key_of_a_token_is_its_sha256(random: bytes) -> None:
+    token = new_token(random)
+    assert key_of(token) == hashlib.sha256(token.encode("ascii")).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("A" * 42, id="one short"),
+        pytest.param("A" * 44, id="one long"),
+        pytest.param("A" * 43 + "=", id="padded"),
+        pytest.param("A" * 43 + "\n", id="a line end behind it"),
+        pytest.param(" " + "A" * 43, id="a space before it"),
+        pytest.param("A" * 42 + "B", id="another spelling of the same bytes"),
+        pytest.param("+" * 42 + "A", id="base64's other alphabet"),
+        pytest.param("Ａ" * 43, id="full-width letters"),
+        pytest.param("٣" * 43, id="digits of another script"),
+        pytest.param("\ud800" * 43, id="half a character"),
+        pytest.param("A" * 100_000, id="oversized"),
+    ],
+)
+def test_what_is_no_token_has_no_key(text: str) -> None:
+    assert key_of(text) is None
+
+
+def test_a_token_has_one_spelling() -> None:
+    token = new_token(os.urandom(32))
+    taken = [last for last in BASE64URL if key_of(token[:-1] + last) is not None]
+    assert taken == [c for at, c in enumerate(BASE64URL) if at % 4 == 0]
+
+
+@given(st.text())
+def test_hostile_text_raises_nothing(text: str) -> None:
+    assert key_of(text) is None or len(text) == 43

@@ -1,0 +1,258 @@
+"""What every session store promises. Each store's tests subclass ``StoreContract``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import replace
+
+import pytest
+
+from gateway.formats.token import key_of, new_session_id, new_token
+from gateway.model import Lifetime, Session, SessionKey, User
+from gateway.rules.sessions import born, touched
+from gateway.stores.protocol import SessionStore, Watcher
+from tests.servers import wait_until
+
+LIFETIME = Lifetime(max_age=3600.0, idle_timeout=600.0, update_age=60.0)
+ADA = User(
+    id="ada",
+    provider="corp",
+    name="Ada Łovelace, Countess",
+    email="ada@example.com",
+    image="https://example.com/ada.png",
+    roles=("admin", "Königin der Zahlen"),
+    permissions=("reports:read",),
+)
+GRACE = User(id="grace")
+
+
+class Clock:
+    """A wall clock that moves when told. It starts at the true time, for the sake of servers."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Ears(Watcher):
+    """Remembers what a watcher is told."""
+
+    def __init__(self) -> None:
+        self.trusted = False
+        self.trust_was_lost = 0
+        self.keys: list[SessionKey] = []
+
+    def changed(self, key: SessionKey) -> None:
+        self.keys.append(key)
+
+    def trust(self, trusted: bool) -> None:
+        self.trust_was_lost += self.trusted and not trusted
+        self.trusted = trusted
+
+
+def a_session(user: User = ADA, *, now: float) -> Session:
+    key = key_of(new_token(os.urandom(32)))
+    assert key is not None
+    return born(user, key, new_session_id(os.urandom(16)), LIFETIME, now=now)
+
+
+async def hearing(store: SessionStore) -> Ears:
+    ears = Ears()
+    store.watch(ears)
+    await wait_until(lambda: ears.trusted, what="changes are heard")
+    return ears
+
+
+class StoreContract:
+    """Subclasses give ``store``, opened, with ``clock`` as its clock, and ``other``: a second
+    store object on the same backend, as another process would have it."""
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    async def test_a_created_session_is_loaded_as_it_was(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        session = a_session(now=clock.now)
+        await store.create(session)
+        assert await store.load([session.key]) == [session]
+
+    async def test_many_are_loaded_in_order_with_none_for_what_is_not_there(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        one, two, missing = (a_session(now=clock.now) for _ in range(3))
+        await store.create(one)
+        await store.create(two)
+        loaded = await store.load([two.key, missing.key, one.key, two.key])
+        assert loaded == [two, None, one, two]
+
+    async def test_nothing_asked_is_nothing_loaded(self, store: SessionStore) -> None:
+        assert await store.load([]) == []
+
+    @pytest.mark.parametrize(("age", "alive"), [(599.9, True), (600.0, False), (601.0, False)])
+    async def test_a_session_is_over_at_the_second_it_expires(
+        self, store: SessionStore, clock: Clock, age: float, alive: bool
+    ) -> None:
+        session = a_session(now=clock.now)
+        await store.create(session)
+        clock.now += age
+        assert await store.load([session.key]) == [session if alive else None]
+        assert await store.find(session.id) == (session if alive else None)
+        assert await store.of_user("ada") == ([session] if alive else [])
+        assert [one async for one in store.all()] == ([session] if alive else [])
+
+    async def test_a_touch_moves_the_expiry_and_nothing_else(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        session = a_session(now=clock.now)
+        await store.create(session)
+        clock.now += 100
+        moved = touched(session, LIFETIME, now=clock.now)
+        await store.touch(replace(moved, user=GRACE))
+        assert await store.load([session.key]) == [moved]
+        clock.now += 599
+        assert await store.load([session.key]) == [moved]
+
+    async def test_a_touch_never_goes_beyond_the_absolute_end(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        session = a_session(now=clock.now)
+        await store.create(session)
+        await store.touch(replace(session, expires_at=session.ends_at + 1000))
+        [loaded] = await store.load([session.key])
+        assert loaded is not None
+        assert loaded.expires_at == session.ends_at
+
+    async def test_of_two_touches_the_later_one_counts_whichever_arrives_last(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        session = a_session(now=clock.now)
+        await store.create(session)
+        early, late = (touched(session, LIFETIME, now=clock.now + s) for s in (60, 120))
+        await store.touch(late)
+        await store.touch(early)
+        assert await store.load([session.key]) == [late]
+
+    async def test_a_touch_never_brings_back_a_deleted_session(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        session = a_session(now=clock.now)
+        await store.create(session)
+        await other.delete(session.key)
+        await store.touch(touched(session, LIFETIME, now=clock.now + 100))
+        assert await store.load([session.key]) == [None]
+        assert await store.find(session.id) is None
+        assert await store.of_user("ada") == []
+
+    async def test_a_touch_never_brings_back_an_expired_session(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        session = a_session(now=clock.now)
+        await store.create(session)
+        clock.now += 601
+        await store.touch(touched(session, LIFETIME, now=clock.now))
+        assert await store.load([session.key]) == [None]
+
+    async def test_a_deleted_session_is_gone_everywhere(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        session, stays = a_session(now=clock.now), a_session(now=clock.now)
+        await store.create(session)
+        await store.create(stays)
+        assert await store.delete(session.key) is True
+        for one in (store, other):
+            assert await one.load([session.key, stays.key]) == [None, stays]
+            assert await one.find(session.id) is None
+            assert await one.of_user("ada") == [stays]
+            assert [s async for s in one.all()] == [stays]
+
+    async def test_deleting_what_is_not_there_says_so(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        session = a_session(now=clock.now)
+        assert await store.delete(session.key) is False
+        await store.create(session)
+        clock.now += 601
+        assert await store.delete(session.key) is False
+
+    async def test_a_session_is_found_by_its_public_id(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        session = a_session(now=clock.now)
+        await store.create(session)
+        await store.create(a_session(now=clock.now))
+        assert await store.find(session.id) == session
+        assert await store.find(a_session(now=clock.now).id) is None
+
+    async def test_a_users_sessions_come_newest_first(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        sessions = [a_session(now=clock.now + age) for age in (-20, -5, -100, -1)]
+        for session in [*sessions, a_session(GRACE, now=clock.now)]:
+            await store.create(session)
+        ages = [round(s.created_at - clock.now) for s in await store.of_user("ada")]
+        assert ages == [-1, -5, -20, -100]
+        assert await store.of_user("nobody") == []
+
+    async def test_users_of_different_providers_with_one_id_are_listed_together(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        here = a_session(User(id="ada", provider="local"), now=clock.now)
+        there = a_session(User(id="ada", provider="corp"), now=clock.now - 1)
+        await store.create(here)
+        await store.create(there)
+        assert await store.of_user("ada") == [here, there]
+
+    async def test_all_goes_through_every_live_session(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        sessions = [a_session(now=clock.now) for _ in range(1203)]
+        for session in sessions:
+            await store.create(session)
+        assert {s.key: s async for s in store.all()} == {s.key: s for s in sessions}
+
+    async def test_a_watcher_hears_of_a_deletion_by_another_within_100_ms(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        session = a_session(now=clock.now)
+        await store.create(session)
+        ears = await hearing(other)
+        await store.delete(session.key)
+        await wait_until(lambda: session.key in ears.keys, seconds=0.1)
+
+    async def test_a_watcher_hears_its_own_store_at_once(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        session = a_session(now=clock.now)
+        await store.create(session)
+        ears = await hearing(store)
+        await store.delete(session.key)
+        assert session.key in ears.keys
+
+    async def test_a_later_watcher_is_told_as_well(self, store: SessionStore, clock: Clock) -> None:
+        session = a_session(now=clock.now)
+        await store.create(session)
+        first, second = await hearing(store), await hearing(store)
+        await store.delete(session.key)
+        assert session.key in first.keys
+        assert session.key in second.keys
+
+    async def test_a_closed_store_is_no_longer_trusted(self, store: SessionStore) -> None:
+        ears = await hearing(store)
+        await store.close()
+        await store.close()
+        assert not ears.trusted
+
+    async def test_an_open_store_answers_a_ping(self, store: SessionStore) -> None:
+        await store.ping()
+
+
+def keys_of_tokens() -> tuple[str, SessionKey]:
+    """Return a token and the key that a store must keep it under."""
+    token = new_token(os.urandom(32))
+    return token, SessionKey(hashlib.sha256(token.encode()).hexdigest())
