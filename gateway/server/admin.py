@@ -28,7 +28,7 @@ class AdminStatus(Protocol):
         """Say why the session store cannot be used now; None if it can. Ends in limited time."""
 
     async def upstream_problems(self) -> Sequence[str]:
-        """Say which upstreams cannot be reached now, and why. Ends in limited time."""
+        """Say which upstreams, by name, cannot be reached now, and why. Ends in limited time."""
 
     def render_metrics(self) -> bytes:
         """Return the metrics in Prometheus' text format."""
@@ -51,7 +51,7 @@ def admin_app(status: AdminStatus, *, listen_host: str = "") -> web.Application:
         reasons = ["draining: the gateway is about to stop"] if status.draining else []
         if (problem := await status.store_problem()) is not None:
             reasons.append(f"store: {problem}")
-        reasons += [f"upstream: {problem}" for problem in await status.upstream_problems()]
+        reasons += await status.upstream_problems()
         return _json(503 if reasons else 200, {"ready": not reasons, "reasons": reasons})
 
     async def metrics(_: web.Request) -> web.Response:

@@ -46,9 +46,9 @@ async def test_a_living_process_is_healthy_whatever_it_waits_for(aiohttp_client:
             Status(store="connection refused"), 503, ["store: connection refused"], id="store"
         ),
         pytest.param(
-            Status(upstreams=["app: connection refused", "api: timeout"]),
+            Status(upstreams=["upstream app: connection refused", "upstream api: timeout"]),
             503,
-            ["upstream: app: connection refused", "upstream: api: timeout"],
+            ["upstream app: connection refused", "upstream api: timeout"],
             id="upstreams",
         ),
         pytest.param(
