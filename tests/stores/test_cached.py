@@ -1,0 +1,420 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.errors import StoreUnavailable
+from gateway.model import Session, SessionId, SessionKey
+from gateway.rules.sessions import touched
+from gateway.stores.cached import CachedSessions, Held
+from gateway.stores.protocol import Watcher
+from tests.servers import wait_until
+from tests.stores.contract import GRACE, LIFETIME, Clock, a_session
+
+
+class FakeStore:
+    """A store whose answers wait until they are let go, and that remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.kept: dict[SessionKey, Session] = {}
+        self.loads: list[list[SessionKey]] = []
+        self.touches: list[Session] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+        self.watcher: Watcher | None = None
+
+    def hold(self, *sessions: Session) -> None:
+        self.kept.update((session.key, session) for session in sessions)
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def ping(self) -> None: ...
+
+    async def load(self, keys: Sequence[SessionKey]) -> list[Session | None]:
+        self.loads.append(list(keys))
+        answer = [self.kept.get(key) for key in keys]  # as it was when the store was asked
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return answer
+
+    async def create(self, session: Session) -> None: ...
+
+    async def touch(self, session: Session) -> None:
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        self.touches.append(session)
+
+    async def delete(self, key: SessionKey) -> bool:
+        return self.kept.pop(key, None) is not None
+
+    async def find(self, session_id: SessionId) -> Session | None:
+        return None
+
+    async def of_user(self, user_id: str) -> list[Session]:
+        return []
+
+    async def all(self) -> AsyncIterator[Session]:
+        for session in self.kept.values():
+            yield session
+
+    def watch(self, watcher: Watcher) -> None:
+        self.watcher = watcher
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store() -> FakeStore:
+    return FakeStore()
+
+
+@pytest.fixture
+async def cached(store: FakeStore, clock: Clock) -> AsyncIterator[CachedSessions]:
+    cached = CachedSessions(store, enabled=True, lifetime=LIFETIME, wall=clock)
+    cached.trust(True)
+    yield cached
+    await cached.close()
+
+
+@pytest.fixture
+async def uncached(store: FakeStore, clock: Clock) -> AsyncIterator[CachedSessions]:
+    uncached = CachedSessions(store, enabled=False, lifetime=LIFETIME, wall=clock)
+    yield uncached
+    await uncached.close()
+
+
+async def asked(store: FakeStore, times: int) -> None:
+    await wait_until(lambda: len(store.loads) == times, what="the store is asked")
+
+
+async def test_a_session_is_asked_for_once_and_is_the_same_object_from_then_on(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    session = a_session(now=clock.now)
+    store.hold(session)
+    assert cached.peek(session.key, clock.now) is None
+    held = await cached.get(session.key)
+    assert held is not None
+    assert held.session == session
+    held.caller = "what its caller made of it"
+    assert cached.peek(session.key, clock.now) is held
+    assert await cached.get(session.key) is held
+    assert store.loads == [[session.key]]
+
+
+async def test_what_does_not_exist_is_asked_for_each_time(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    key = a_session(now=clock.now).key
+    assert await cached.get(key) is None
+    assert await cached.get(key) is None
+    assert len(store.loads) == 2
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_all_asked_in_one_turn_go_out_together(
+    store: FakeStore, clock: Clock, enabled: bool
+) -> None:
+    cached = CachedSessions(store, enabled=enabled, lifetime=LIFETIME, wall=clock)
+    sessions = [a_session(now=clock.now) for _ in range(16)]
+    store.hold(*sessions)
+    answers = await asyncio.gather(*(cached.get(s.key) for s in [*sessions, *sessions]))
+    assert [held and held.session for held in answers] == [*sessions, *sessions]
+    assert store.loads == [[s.key for s in sessions]]
+
+
+async def test_while_the_store_is_asked_nobody_asks_again(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    session = a_session(now=clock.now)
+    store.hold(session)
+    store.gate.clear()
+    first = asyncio.create_task(cached.get(session.key))
+    await asked(store, 1)
+    second = asyncio.create_task(cached.get(session.key))
+    await asyncio.sleep(0)
+    store.gate.set()
+    assert await first is await second is not None
+    assert len(store.loads) == 1
+
+
+async def test_without_a_cache_every_request_asks_the_store_itself(
+    uncached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    session = a_session(now=clock.now)
+    store.hold(session)
+    store.gate.clear()
+    first = asyncio.create_task(uncached.get(session.key))
+    await asked(store, 1)
+    await store.delete(session.key)
+    second = asyncio.create_task(uncached.get(session.key))
+    await asked(store, 2)
+    store.gate.set()
+    assert await first is not None
+    assert await second is None  # it came after the deletion, and must not learn of before
+    assert uncached.peek(session.key, clock.now) is None
+
+
+async def test_a_change_drops_the_copy(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    session = a_session(now=clock.now)
+    store.hold(session)
+    await cached.get(session.key)
+    await store.delete(session.key)
+    cached.changed(session.key)
+    assert cached.peek(session.key, clock.now) is None
+    assert await cached.get(session.key) is None
+
+
+@pytest.mark.parametrize("event", ["changed", "distrusted", "everything changed"])
+async def test_an_answer_that_a_change_overtook_is_not_kept(
+    cached: CachedSessions, store: FakeStore, clock: Clock, event: str
+) -> None:
+    session = a_session(now=clock.now)
+    store.hold(session)
+    store.gate.clear()
+    before = asyncio.create_task(cached.get(session.key))
+    await asked(store, 1)
+    await store.delete(session.key)
+    match event:
+        case "changed":
+            cached.changed(session.key)
+        case "distrusted":
+            cached.trust(False)
+        case _:
+            cached.trust(False)
+            cached.trust(True)
+    after = asyncio.create_task(cached.get(session.key))
+    await asked(store, 2)
+    store.gate.set()
+    assert await before is not None  # it asked before the change
+    assert await after is None
+    assert cached.peek(session.key, clock.now) is None
+
+
+async def test_answers_in_the_wrong_order_leave_the_newer_one(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    session = a_session(now=clock.now)
+    newer = replace(session, user=GRACE)
+    store.hold(session)
+    store.gate.clear()
+    before = asyncio.create_task(cached.get(session.key))
+    await asked(store, 1)
+    store.hold(newer)
+    cached.changed(session.key)
+    slow, store.gate = store.gate, asyncio.Event()
+    store.gate.set()
+    await cached.get(session.key)
+    slow.set()
+    await before
+    held = cached.peek(session.key, clock.now)
+    assert held is not None
+    assert held.session == newer
+
+
+async def test_untrusted_it_serves_and_keeps_nothing(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    session = a_session(now=clock.now)
+    store.hold(session)
+    await cached.get(session.key)
+    cached.trust(False)
+    assert cached.peek(session.key, clock.now) is None
+    for _ in range(3):
+        assert await cached.get(session.key) is not None
+        assert cached.peek(session.key, clock.now) is None
+    assert len(store.loads) == 4
+    cached.trust(True)
+    assert cached.peek(session.key, clock.now) is None
+
+
+async def test_a_copy_that_has_expired_is_asked_for_since_another_may_have_extended_it(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    session = a_session(now=clock.now)
+    store.hold(session)
+    await cached.get(session.key)
+    store.hold(touched(session, LIFETIME, now=clock.now + 500))
+    clock.now += 601
+    assert cached.peek(session.key, clock.now) is None
+    held = await cached.get(session.key)
+    assert held is not None
+    assert cached.peek(session.key, clock.now) is held
+
+
+async def test_a_session_that_expired_on_the_way_is_none(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    session = a_session(now=clock.now)
+    store.hold(session)
+    clock.now += 600
+    assert await cached.get(session.key) is None
+
+
+async def test_the_number_of_copies_is_bounded_and_those_in_use_stay(
+    store: FakeStore, clock: Clock
+) -> None:
+    cached = CachedSessions(store, enabled=True, lifetime=LIFETIME, wall=clock, max_entries=100)
+    cached.trust(True)
+    used = a_session(now=clock.now)
+    others = [a_session(now=clock.now) for _ in range(1000)]
+    store.hold(used, *others)
+    await cached.get(used.key)
+    for other in others:
+        await cached.get(other.key)
+        assert cached.peek(used.key, clock.now) is not None
+    kept = [s for s in others if cached.peek(s.key, clock.now) is not None]
+    assert len(kept) <= 100
+
+
+async def test_who_gives_up_does_not_take_the_answer_from_the_others(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    session = a_session(now=clock.now)
+    store.hold(session)
+    store.gate.clear()
+    waiters = [asyncio.create_task(cached.get(session.key)) for _ in range(3)]
+    await asked(store, 1)
+    waiters[0].cancel()
+    await wait_until(waiters[0].done)
+    store.gate.set()
+    for waiter in waiters[1:]:
+        held = await waiter
+        assert held is not None
+        assert held.session == session
+    assert cached.peek(session.key, clock.now) is not None
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("down"), RuntimeError("a bug")])
+async def test_everybody_who_waits_hears_of_a_failure_and_the_next_asks_again(
+    cached: CachedSessions, store: FakeStore, clock: Clock, error: Exception
+) -> None:
+    session = a_session(now=clock.now)
+    store.hold(session)
+    store.error = error
+    answers = await asyncio.gather(
+        *(cached.get(session.key) for _ in range(3)), return_exceptions=True
+    )
+    assert answers == [error] * 3
+    store.error = None
+    assert await cached.get(session.key) is not None
+
+
+async def test_closing_leaves_nobody_waiting(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    store.gate.clear()
+    waiter = asyncio.create_task(cached.get(a_session(now=clock.now).key))
+    await asked(store, 1)
+    await cached.close()
+    with pytest.raises(StoreUnavailable):
+        await waiter
+
+
+async def held_session(cached: CachedSessions, store: FakeStore, clock: Clock) -> Held:
+    session = a_session(now=clock.now)
+    store.hold(session)
+    held = await cached.get(session.key)
+    assert held is not None
+    return held
+
+
+async def test_a_touch_counts_here_at_once_and_reaches_the_store_once(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    old = await held_session(cached, store, clock)
+    clock.now += 100
+    new = cached.touch_soon(old.session)
+    cached.touch_soon(old.session)
+    assert new.session == touched(old.session, LIFETIME, now=clock.now)
+    assert new.caller is None
+    assert cached.peek(old.session.key, clock.now) is new
+    await wait_until(lambda: store.touches)
+    await cached.close()
+    assert store.touches == [new.session]
+
+
+@pytest.mark.parametrize("revoked", [True, False])
+async def test_a_touch_never_brings_back_what_changed_meanwhile(
+    cached: CachedSessions, store: FakeStore, clock: Clock, revoked: bool
+) -> None:
+    old = await held_session(cached, store, clock)
+    cached.changed(old.session.key)
+    if revoked:
+        await store.delete(old.session.key)
+    else:
+        store.hold(replace(old.session, user=GRACE))
+        await cached.get(old.session.key)
+    clock.now += 100
+    cached.touch_soon(old.session)
+    held = cached.peek(old.session.key, clock.now)
+    assert (held and held.session.user) == (None if revoked else GRACE)
+
+
+async def test_a_touch_that_fails_is_logged_and_refuses_nobody(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    old = await held_session(cached, store, clock)
+    store.error = StoreUnavailable("down")
+    with capture_logs() as logs:
+        new = cached.touch_soon(old.session)
+        await wait_until(lambda: logs)
+    assert [line["event"] for line in logs] == ["touch_failed"]
+    assert cached.peek(old.session.key, clock.now) is new
+
+
+async def test_closing_writes_pending_touches(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    sessions = [a_session(now=clock.now) for _ in range(100)]
+    for session in sessions:
+        cached.touch_soon(session)
+    await cached.close()
+    assert len(store.touches) == 100
+
+
+async def test_closing_does_not_wait_for_ever(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    store.gate.clear()
+    cached.touch_soon(a_session(now=clock.now))
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    await cached.close(within=0.05)
+    assert loop.time() - start < 1.0
+    assert store.touches == []
+
+
+async def test_pending_touches_are_bounded(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    store.gate.clear()
+    session = a_session(now=clock.now)
+    for number in range(11_000):
+        cached.touch_soon(replace(session, key=SessionKey(f"{number:064}")))
+    store.gate.set()
+    await cached.close(within=10.0)
+    assert len(store.touches) == 10_000
+
+
+async def test_a_store_is_watched_only_for_a_cache(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    assert store.watcher is cached
+    other = FakeStore()
+    CachedSessions(other, enabled=False, lifetime=LIFETIME, wall=clock)
+    assert other.watcher is None
