@@ -29,7 +29,9 @@ def new_token(random: bytes) -> Token:
 
 def new_session_id(random: bytes) -> SessionId:
     """Return the public session id made of ``ID_BYTES`` random bytes."""
-    return SessionId(_base64url(random, ID_BYTES))
+    # The four spare bits come first: an id that began with a dash would be an option on a command
+    # line.
+    return SessionId(_base64url(bytes(2) + random, 2 + ID_BYTES)[2:])
 
 
 def key_for(token: Token) -> SessionKey:

@@ -93,9 +93,14 @@ class DatabaseThread:
 
     async def close(self) -> None:
         """Close the connection and end the thread. Safe to call twice."""
-        with contextlib.suppress(RuntimeError):  # the thread has ended already
-            self._thread.submit(self._disconnect)
+        try:
+            future = self._thread.submit(self._disconnect)
+        except RuntimeError:
+            return
         self._thread.shutdown(wait=False)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout):
+                await asyncio.wrap_future(future)
 
     def _disconnect(self) -> None:
         if self._db is not None:

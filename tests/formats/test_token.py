@@ -25,8 +25,23 @@ def test_a_token_is_its_random_bytes_in_base64url(random: bytes, token: str) -> 
     assert new_token(random) == token
 
 
-def test_a_public_id_has_22_characters() -> None:
-    assert new_session_id(b"\xff" * 16) == "_" * 21 + "w"
+@pytest.mark.parametrize(
+    ("random", "session_id"),
+    [(bytes(16), "A" * 22), (b"\xff" * 16, "D" + "_" * 21)],
+)
+def test_a_public_id_is_its_random_bytes_in_base64url(random: bytes, session_id: str) -> None:
+    assert new_session_id(random) == session_id
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_a_public_id_never_looks_like_an_option(random: bytes) -> None:
+    assert len(new_session_id(random)) == 22
+    assert new_session_id(random)[0] in "ABCD"
+
+
+def test_public_ids_of_different_bytes_differ() -> None:
+    ids = {new_session_id((1 << bit).to_bytes(16, "big")) for bit in range(128)}
+    assert len(ids) == 128
 
 
 @pytest.mark.parametrize("length", [0, 16, 31, 33])

@@ -12,6 +12,7 @@ import pytest
 from gateway.formats.token import key_of, new_session_id, new_token
 from gateway.model import Lifetime, Session, SessionKey, User
 from gateway.rules.sessions import born, touched
+from gateway.stores.cached import CachedSessions
 from gateway.stores.protocol import SessionStore, Watcher
 from tests.servers import wait_until
 
@@ -224,6 +225,36 @@ class StoreContract:
         ears = await hearing(other)
         await store.delete(session.key)
         await wait_until(lambda: session.key in ears.keys, seconds=0.1)
+
+    async def test_a_cached_copy_is_refused_within_100_ms_of_a_deletion_by_another(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        session = a_session(now=clock.now)
+        await store.create(session)
+        cached = CachedSessions(other, enabled=True, lifetime=LIFETIME, wall=clock)
+
+        async def kept() -> bool:
+            await cached.get(session.key)
+            return cached.peek(session.key, clock.now) is not None
+
+        await wait_until(kept, what="a copy is kept")
+        await store.delete(session.key)
+        await wait_until(lambda: cached.peek(session.key, clock.now) is None, seconds=0.1)
+        assert await cached.get(session.key) is None
+        await cached.close()
+
+    async def test_a_cached_copy_lives_on_when_another_extended_the_session(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        session = a_session(now=clock.now)
+        await store.create(session)
+        cached = CachedSessions(other, enabled=True, lifetime=LIFETIME, wall=clock)
+        await cached.get(session.key)
+        clock.now += 500
+        await store.touch(touched(session, LIFETIME, now=clock.now))
+        clock.now += 500
+        assert await cached.get(session.key) is not None
+        await cached.close()
 
     async def test_a_watcher_hears_its_own_store_at_once(
         self, store: SessionStore, clock: Clock

@@ -340,6 +340,12 @@ async def test_a_file_that_breaks_later_is_unavailable(
         await store.load([a_session(now=clock.now).key])
 
 
+async def test_a_closed_store_leaves_one_file(store: SqliteStore, file: Path) -> None:
+    await hearing(store)
+    await store.close()
+    assert list(file.parent.iterdir()) == [file]
+
+
 async def test_a_closed_store_is_unavailable(store: SqliteStore) -> None:
     await store.close()
     with pytest.raises(StoreUnavailable):
