@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import ceil
 from typing import Protocol
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import structlog
 
@@ -67,6 +67,7 @@ class SignIn:
         self._visitors = visitors
         self._login = login
         self._public_url = public_url
+        self._realm = urlsplit(public_url).netloc
         self._cookie = cookie
         self._lifetime = lifetime
         self._store = store
@@ -199,7 +200,7 @@ class SignIn:
             case SignInBusy():
                 return (("Retry-After", "2"),)
             case BadCredentials():
-                return (("WWW-Authenticate", f'Session realm="{self._public_url}"'),)
+                return (("WWW-Authenticate", f'Session realm="{self._realm}"'),)
             case _:
                 return ()
 

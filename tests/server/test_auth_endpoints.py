@@ -269,7 +269,7 @@ async def test_a_wrong_password_shows_the_form_again_without_it(ada: Browser) ->
     text = answer.body.decode()
     assert answer.status == 401
     assert answer.reason is Reason.BAD_CREDENTIALS
-    assert header(answer, "WWW-Authenticate") == f'Session realm="{HTTPS}"'
+    assert header(answer, "WWW-Authenticate") == 'Session realm="app.example.com"'
     assert 'value="ada"' in text
     assert 'name="callbackUrl" value="/app"' in text
     assert "user name or the password is wrong" in text
