@@ -56,3 +56,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         if name == called:
             import_module(f"gateway.cli.{name}").add_arguments(command)
     return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,8 +18,8 @@ def execute(_args: argparse.Namespace) -> int:
     from gateway.login.passwords import LONGEST_PASSWORD, plausible
 
     try:
-        password = _ask() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-    except (EOFError, UnicodeDecodeError):
+        password = _ask() if sys.stdin.isatty() else _line()
+    except (EOFError, UnicodeError):
         password = ""
     if password is None:
         print("gateway password: these are two different passwords", file=sys.stderr)
@@ -37,4 +37,10 @@ def _ask() -> str | None:
     from getpass import getpass
 
     password = getpass("Password: ")
+    password.encode()
     return password if getpass("Once more: ") == password else None
+
+
+def _line() -> str:
+    # Not what the locale makes of it: a browser will send UTF-8.
+    return sys.stdin.buffer.readline().decode().rstrip("\r\n")

@@ -89,9 +89,7 @@ def plain_path(text: str) -> str:
     """Check a path of literal segments; a slash at its end is dropped."""
     path = text.removesuffix("/")
     if not _PLAIN_PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
-        raise ValueError(
-            "expected a plain path such as /_gateway: no %, *, {, empty or dot segment"
-        )
+        raise ValueError("expected a plain path such as /app: no %, *, {, empty or dot segment")
     return path
 
 

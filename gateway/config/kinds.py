@@ -35,6 +35,12 @@ def _flag(value: object) -> bool:
     return value is True or value == "true"
 
 
+def _one(value: object) -> int:
+    if isinstance(value, bool) or value not in (1, "1"):
+        raise ValueError("expected 1")
+    return 1
+
+
 def _one_or_list(value: object) -> object:
     return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
 
@@ -59,6 +65,7 @@ Given = BeforeValidator(_given)
 OneOrMany = BeforeValidator(_one_or_list)
 Filled = Field(min_length=1)
 
+One = Annotated[Literal[1], PlainValidator(_one)]
 Flag = Annotated[bool, PlainValidator(_flag)]
 Duration = Annotated[float, PlainValidator(parse_duration)]
 Size = Annotated[int, PlainValidator(parse_size)]

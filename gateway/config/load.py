@@ -61,7 +61,7 @@ def load(text: str, file: str, env: Mapping[str, str]) -> Config:
         Surroundings(
             upstreams=tuple(sections.upstreams),
             roles=roles,
-            own_paths=(server.base_path, login.path),
+            own_paths={"server.base_path": server.base_path, "login.path": login.path},
             identity_headers=tuple(headers),
         ),
         report,

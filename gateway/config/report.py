@@ -21,7 +21,7 @@ _MESSAGES = {
     "dict_type": "expected a mapping",
     "tuple_type": "expected a list",
     "list_type": "expected a list",
-    "too_long": "expected one entry, not more",
+    "too_long": "one entry is possible, and no more",
     "too_short": "an empty list allows nothing: leave the key out, or name something",
 }
 
@@ -32,8 +32,11 @@ class Report:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._problems = [problem for _, problem in source.problems]
-        self._broken = {path for path, _ in source.problems}
+        self._broken: set[Path] = set()
+        self._around_broken: set[Path] = set()
         self._warnings: list[Problem] = []
+        for path, _ in source.problems:
+            self._mark(path)
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
@@ -65,7 +68,7 @@ class Report:
             key: Whether the key is at fault instead of the value.
         """
         self._problems.append(self._problem(path, message, known, key))
-        self._broken.add(path)
+        self._mark(path)
 
     def warn(self, path: Path, message: str, *known: str, key: bool = False) -> None:
         """Note what may stand, but should be looked at."""
@@ -73,20 +76,19 @@ class Report:
 
     def invalid(self, errors: Iterable[ErrorDetails], model: type[BaseModel], path: Path) -> None:
         """Note what pydantic found in the value under ``path``, in our words."""
-        before = tuple(self._broken)
-        for error in errors:
-            where, names = self._resolve(path, error["loc"])
+        found = [(error, *self._resolve(path, error["loc"])) for error in errors]
+        # A value that could not be had (an unset variable, say) is told already.
+        told = {where for _, where, _ in found if where and not self._whole(where)}
+        for error, where, names in found:
             kind = error["type"]
             if kind == "extra_forbidden":
                 known = _fields(model, names[:-1])
                 meant = did_you_mean(names[-1], known)
                 self.error(where, f"unknown key{meant}", key=True)
-            elif kind == "too_short" and error["input"]:
-                continue  # each entry that is missing from the list was told by itself
             elif kind == "missing":
                 self.error((*where, names[-1]), "this key is missing")
-            elif any(where and broken[: len(where)] == where for broken in before):
-                continue  # there was no value to look at
+            elif where in told or (kind == "too_short" and error["input"]):
+                continue  # each entry that a list then lacks was told by itself, too
             elif kind in ("enum", "literal_error"):
                 options = re.findall(r"[^' ,]+(?=')|^[0-9]+$", error["ctx"]["expected"])
                 expected = " or ".join(filter(None, (", ".join(options[:-1]), options[-1])))
@@ -98,9 +100,15 @@ class Report:
 
     def sound(self, *path: str | int) -> bool:
         """Whether nothing is wrong with the value under a path, around it, or in it."""
-        return not any(
-            broken[: len(path)] == path or path[: len(broken)] == broken for broken in self._broken
-        )
+        around = any(path[:length] in self._broken for length in range(len(path)))
+        return not around and self._whole(path)
+
+    def _whole(self, path: Path) -> bool:
+        return path not in self._broken and path not in self._around_broken
+
+    def _mark(self, path: Path) -> None:
+        self._broken.add(path)
+        self._around_broken.update(path[:length] for length in range(len(path)))
 
     def hide(self, path: Path, origin: str = "") -> None:
         """Show the value under a path in no message, whatever it is."""

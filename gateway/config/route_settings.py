@@ -52,7 +52,7 @@ class UpstreamSettings(Strict):
     @model_validator(mode="before")
     @classmethod
     def _bare_url(cls, value: object) -> object:
-        return {"targets": [value]} if isinstance(value, str) else value
+        return value if isinstance(value, dict | list | None) else {"targets": [value]}
 
 
 class WhenDeniedSettings(Strict):

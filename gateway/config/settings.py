@@ -20,6 +20,7 @@ from gateway.config.kinds import (
     HeaderName,
     Label,
     Listen,
+    One,
     OneOrMany,
     Origin,
     PageAddress,
@@ -55,7 +56,7 @@ class AdminSettings(Strict):
     @model_validator(mode="before")
     @classmethod
     def _bare_address(cls, value: object) -> object:
-        return {"listen": value} if isinstance(value, str) else value
+        return value if isinstance(value, dict | list) else {"listen": value}
 
 
 class ServerSettings(Strict):
@@ -69,7 +70,7 @@ class ServerSettings(Strict):
     public_url: Annotated[Origin | None, Given] = None
     """The origin that users see; decides ``Secure`` cookies and return-to checks. Unset:
     ``http://localhost`` (``https`` with ``tls``) and the port of the first listener with one."""
-    workers: Literal[1] = 1
+    workers: One = 1
     """Processes that serve. Only 1."""
     base_path: PlainPath = "/_gateway"
     """Under which path the gateway's own pages live. Default ``/_gateway``."""
@@ -195,7 +196,7 @@ class RoleSettings(Strict):
 class Settings(Strict):
     """A whole file."""
 
-    version: Literal[1]
+    version: One
     """Of this format: 1."""
     server: ServerSettings = ServerSettings()
     session: SessionSettings = SessionSettings()

@@ -28,17 +28,19 @@ Path = tuple[str | int, ...]
 Position = tuple[int, int]
 """Line and column, both from 1."""
 
-_FLOW_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*(?::-[^}\n]*)?)\}")
-# Characters for private use, while YAML reads the text.
-_OPEN, _CLOSE = "\ue000", "\ue001"
-_BRACES = str.maketrans({_OPEN: "{", _CLOSE: "}"})
+# What flow style, {password: $argon2id$v=19$m=65536,t=3…} or {secret: ${NAME}}, would take apart.
+_BRACED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*(?::-[^}\n]*)?)\}")
+_PARAMETERS = re.compile(r"(?<=\$)[a-z]=[0-9]+(?:,[a-z]=[0-9]+)+")
+# Characters for private use stand in for these while YAML reads the text.
+_OPEN, _CLOSE, _COMMA = "\ue000", "\ue001", "\ue002"
+_UNMASKED = str.maketrans({_OPEN: "{", _CLOSE: "}", _COMMA: ","})
 
 MAX_DEPTH = 32
 """Deeper than any configuration; libyaml's composer overruns the C stack at some ten thousand."""
 MAX_ALIASED = 10_000
 """Values that aliases may repeat: far more than a file needs, far less than a billion laughs."""
 
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue002-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue003-\ufffd\U00010000-\U0010ffff]")
 _WHOLE_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 # Without 007 and 1_000, str(int(text)) is text: where text is wanted, a number can stand for it.
 _WORDS: Mapping[str, bool | None] = {
@@ -85,9 +87,7 @@ def read_source(
         line, column = position_of(text, bad.start())
         what = f"character U+{ord(bad[0]):04X} has no place in a YAML file"
         raise ConfigError([Problem(file, line, column, "", what)])
-    if env is not None:
-        # To YAML the braces of {secret: ${NAME}} would be a mapping in a mapping.
-        text = _FLOW_REFERENCE.sub(f"${_OPEN}\\1{_CLOSE}", text)
+    text = _masked(text)
     walk = _Walk(file, env)
     root = _compose(text, file, loader)
     if root is None:
@@ -96,6 +96,12 @@ def read_source(
         _fail(file, _position(root), "expected a mapping of names to values at the top level")
     data = walk.mapping(root, ())
     return Source(file, data, walk.keys, walk.values, walk.origins, walk.problems)
+
+
+def _masked(text: str) -> str:
+    """Return the text, every character at its place, with nothing that YAML would misread."""
+    text = _BRACED.sub(f"${_OPEN}\\1{_CLOSE}", text)
+    return _PARAMETERS.sub(lambda match: match[0].replace(",", _COMMA), text)
 
 
 def position_of(text: str, index: int) -> Position:
@@ -141,7 +147,9 @@ def _compose(text: str, file: str, base: type[Any]) -> yaml.Node | None:
     except _TooDeep as error:
         fault, position = f"nested more than {MAX_DEPTH} levels deep", error.position
     except yaml.MarkedYAMLError as error:
-        fault = " ".join(filter(None, (error.context, error.problem)))
+        fault = ": ".join(filter(None, (error.context, error.problem)))
+        if error.context == "expected a single document in the stream":
+            fault = "here begins a second document; a file is one"
         mark = error.problem_mark or error.context_mark
         position = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         lines = text.splitlines()
@@ -207,7 +215,7 @@ class _Walk:
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag not in _STANDARD_TAGS:
                 self._problem(key_node, path, "expected a name as key")
                 continue
-            key: str = key_node.value.translate(_BRACES)
+            key: str = key_node.value.translate(_UNMASKED)
             where = (*path, key)
             if key == "<<":
                 self._problem(
@@ -222,7 +230,7 @@ class _Walk:
         return data
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> str | int | bool | None:
-        text: str = node.value.translate(_BRACES)
+        text: str = node.value.translate(_UNMASKED)
         if self.env is not None and "${" in text:
             expanded = expand(text, self.env)
             for fault in expanded.faults:

@@ -12,5 +12,5 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     if not isinstance(word, str):
         return ""
     by_case = {name.lower(): name for name in known}
-    close = get_close_matches(word.lower(), by_case, n=1, cutoff=0.6)
+    close = get_close_matches(word.lower(), by_case, n=1, cutoff=0.7)
     return f" (did you mean {by_case[close[0]]!r}?)" if close else ""

@@ -52,7 +52,7 @@ def build_login(
             # Upstreams are told the id alone: two people must not share one.
             owner = owners.setdefault(user, provider.id)
             if owner != provider.id:
-                message = f"user {user!r} is in the file of provider {owner!r}, too"
+                message = f"user {user!r} is in another provider's file, too"
                 report.error((*path, "file"), message)
     return LoginConfig(
         path=settings.path or f"{base_path}/auth",

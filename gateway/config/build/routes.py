@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gateway.config.build.route_values import forwarding, label, rules, when_denied
@@ -21,8 +21,15 @@ from gateway.rules.routes import (
     compile_routes,
 )
 
-_ROLE_RULES = ("role", "any_role", "all_roles")
-_IDENTITY_RULES = (*_ROLE_RULES, "permission", "any_permission", "all_permissions", "user")
+_IDENTITY_RULES = (
+    "role",
+    "any_role",
+    "all_roles",
+    "permission",
+    "any_permission",
+    "all_permissions",
+    "user",
+)
 _NOBODY = "none"
 """The label of requests that no route owns."""
 
@@ -33,8 +40,8 @@ class Surroundings:
 
     upstreams: tuple[str, ...]
     roles: RoleTable
-    own_paths: tuple[str, ...]
-    """Those that belong to the gateway."""
+    own_paths: Mapping[str, str]
+    """Those that belong to the gateway, by the key that sets them."""
     identity_headers: tuple[str, ...]
 
 
@@ -69,7 +76,9 @@ class _Build:
         self._defaults = defaults
         self._around = around
         self._report = report
-        self._own = [check_pattern(path).split("/") for path in around.own_paths]
+        self._own = {
+            name: check_pattern(path).split("/") for name, path in around.own_paths.items()
+        }
         self._injected = {fold(name): name for name in around.identity_headers}
         self._upstream = defaults.upstream
         if self._upstream is None and len(around.upstreams) == 1:
@@ -146,9 +155,9 @@ class _Build:
             self._report.error(where, _unless_hidden(fault, where, self._report))
             return None
         segments = pattern.split("/")
-        for own, written in zip(self._own, self._around.own_paths, strict=True):
+        for name, own in self._own.items():
             if segments[: len(own)] == own:
-                self._report.error(where, f"everything under {written} belongs to the gateway")
+                self._report.error(where, f"everything under {name} belongs to the gateway")
                 break
         if settings.strip_prefix and not _may_begin(segments, settings.strip_prefix):
             message = "no request of this route begins with this prefix"
@@ -169,9 +178,10 @@ class _Build:
         known = self._around.roles.roles
         if not known:
             return
-        for name in _ROLE_RULES:
-            value = getattr(settings, name)
-            for index, role in enumerate((value,) if isinstance(value, str) else value or ()):
+        if settings.role is not None and settings.role not in known:
+            self._report.warn((*path, "role"), "`roles` does not know %v", *known)
+        for name in ("any_role", "all_roles"):
+            for index, role in enumerate(getattr(settings, name)):
                 if role not in known:
                     self._report.warn((*path, name, index), "`roles` does not know %v", *known)
 
