@@ -1,6 +1,7 @@
 """Frozen values that travel between the parts. Nothing here does anything.
 
-All times are Unix seconds, all durations seconds, both as floats.
+All times are Unix seconds, all durations seconds, both as floats. Values that are made anew for
+each request are msgspec structs: 0.1 us instead of 0.4 for a frozen dataclass.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from typing import NewType
+
+import msgspec
 
 from gateway.errors import Reason
 
@@ -183,8 +186,7 @@ class Route:
 # --- a request and what becomes of it --------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CleanPath:
+class CleanPath(msgspec.Struct, frozen=True, kw_only=True):
     """The one form of a request path that policy matches and the upstream receives."""
 
     segments: tuple[str, ...]
@@ -195,40 +197,21 @@ class CleanPath:
     """Of ``%2F %3F %23 ; %25``: what the path holds that only a route may allow."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestHead:
-    """What a decision may depend on."""
-
-    method: str
-    host: str
-    """Lower-case, without port and trailing dot; an IPv6 address without brackets."""
-    path: CleanPath
-    query: str
-    """As received, without ``?``; None never, empty when there is none."""
-    client: str
-    """Address of the client as far as it can be trusted; empty on a Unix socket."""
-    navigation: bool
-    """Whether a person waits for a page, as ``when_denied: auto`` tells it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allow:
+class Allow(msgspec.Struct, frozen=True, kw_only=True):
     """The request may pass, with this caller's identity or none."""
 
     route: Route
     caller: Caller | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Challenge:
+class Challenge(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody has to sign in first."""
 
     route: Route
     reason: Reason = Reason.NOT_SIGNED_IN
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deny:
+class Deny(msgspec.Struct, frozen=True, kw_only=True):
     """Refused, whoever asks again in the same way."""
 
     reason: Reason

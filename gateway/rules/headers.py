@@ -24,6 +24,7 @@ class Kind(IntEnum):
     SET_COOKIE = 4
     LENGTH = 5
     DATE = 6
+    CODING = 7
 
 
 # RFC 9110 section 7.6.1, with the names that older software treats alike.
@@ -123,8 +124,8 @@ class RequestFields:
         self._kept = kept
         self._kinds: dict[bytes, Kind] = {}
 
-    def split(self, fields: RawFields) -> tuple[list[bytes], list[bytes], bytes]:
-        """Return the lines to forward, the values of ``Cookie``, and that of ``Connection``.
+    def split(self, fields: RawFields) -> tuple[list[bytes], list[bytes]]:
+        """Return the lines to forward, and the values of ``Cookie``.
 
         Lines are without their line end. What ``Connection`` nominates is already gone.
         """
@@ -143,9 +144,9 @@ class RequestFields:
                 cookies.append(field[1])
             elif kind == 3:
                 connection = connection + b"," + field[1] if connection else field[1]
-        if connection and connection not in _USUAL_CONNECTION:
-            lines = _without(lines, connection)
-        return lines, cookies, connection
+        if connection:
+            lines = without_nominated(lines, connection)
+        return lines, cookies
 
     def kind(self, name: bytes) -> Kind:
         """Say what becomes of a field of this name."""
@@ -168,63 +169,31 @@ class RequestFields:
         return kind
 
 
-class ResponseFields:
-    """What becomes of response header fields. One instance serves every response."""
+class ResponseKinds(dict[bytes, Kind]):
+    """What is to be done with response header fields, by name; learns what it is asked."""
 
-    __slots__ = ("_kinds",)
-
-    def __init__(self) -> None:
-        self._kinds: dict[bytes, Kind] = {}
-
-    def split(self, fields: RawFields) -> tuple[list[bytes], list[bytes], bool]:
-        """Return the lines to pass on, those of ``Set-Cookie``, and whether there is a ``Date``.
-
-        Lines are without their line end. ``Content-Length`` is left out: framing is ours.
-        """
-        lines: list[bytes] = []
-        cookies: list[bytes] = []
-        connection = b""
-        dated = False
-        kinds = self._kinds
-        for field in fields:
-            name = field[0]
-            kind = kinds.get(name)
-            if kind is None:
-                kind = self._learn(name)
-            if kind == 0:
-                lines.append(b"%b: %b" % field)
-            elif kind == 6:
-                dated = True
-                lines.append(b"%b: %b" % field)
-            elif kind == 4:
-                cookies.append(b"%b: %b" % field)
-            elif kind == 3:
-                connection = connection + b"," + field[1] if connection else field[1]
-        if connection and connection not in _USUAL_CONNECTION:
-            lines = _without(lines, connection)
-        return lines, cookies, dated
-
-    def _learn(self, name: bytes) -> Kind:
+    def __missing__(self, name: bytes) -> Kind:
+        """Look at a name for the first time."""
         text = name.decode("latin-1").lower()
-        if text == "connection":
-            kind = Kind.CONNECTION
-        elif text == "content-length":
-            kind = Kind.LENGTH
-        elif text == "set-cookie":
-            kind = Kind.SET_COOKIE
-        elif text == "date":
-            kind = Kind.DATE
-        elif text in _HOP_BY_HOP:
-            kind = Kind.DROP
-        else:
-            kind = Kind.FORWARD
-        if len(self._kinds) < _REMEMBERED:
-            self._kinds[name] = kind
+        kind = _RESPONSE_KINDS.get(text, Kind.DROP if text in _HOP_BY_HOP else Kind.FORWARD)
+        if len(self) < _REMEMBERED:
+            self[name] = kind
         return kind
 
 
-def _without(lines: list[bytes], connection: bytes) -> list[bytes]:
-    """Leave out what a ``Connection`` field nominates (RFC 9110 section 7.6.1)."""
+_RESPONSE_KINDS = {
+    "connection": Kind.CONNECTION,
+    "content-length": Kind.LENGTH,
+    "date": Kind.DATE,
+    "set-cookie": Kind.SET_COOKIE,
+    "transfer-encoding": Kind.CODING,
+}
+
+
+def without_nominated(lines: list[bytes], connection: bytes) -> list[bytes]:
+    """Leave out the lines that a ``Connection`` field nominates (RFC 9110 section 7.6.1)."""
+    if connection in _USUAL_CONNECTION:
+        return lines
     nominated = {fold(token.strip()) for token in connection.decode("latin-1").split(",")}
     return [
         line for line in lines if fold(line.split(b":", 1)[0].decode("latin-1")) not in nominated

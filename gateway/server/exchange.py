@@ -59,6 +59,7 @@ class Exchange:
         self.payload = payload
         self.request_id = request_id
         self.started = started
+        """Of ``time.perf_counter``: uvloop's own time stands still for a turn of the loop."""
         self.method = ""
         self.host = ""
         self.path = ""

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 from gateway.errors import ClientError, GatewayError, Reason, TooLarge, UpstreamProtocol
 from gateway.rules.cookies import is_gateway_cookie
-from gateway.rules.headers import ResponseFields
 from gateway.server.exchange import Exchange
 from gateway.server.tunnel import tunnel
 from gateway.upstream.connection import ResponseHead, UpstreamConnection
@@ -26,12 +25,11 @@ class Forwarder:
         date: Returns the value of ``Date``, for an answer that has none.
     """
 
-    __slots__ = ("_date", "_fields", "_own_cookies")
+    __slots__ = ("_date", "_own_cookies")
 
     def __init__(self, own_cookies: frozenset[bytes], date: Callable[[], bytes]) -> None:
         self._own_cookies = own_cookies
         self._date = date
-        self._fields = ResponseFields()
 
     async def forward(
         self, exchange: Exchange, pool: Pool, head: bytes, *, limit: float, upgrade: bool
@@ -188,13 +186,11 @@ class Forwarder:
     def _head(
         self, exchange: Exchange, response: ResponseHead, *, chunked: bool, again: bool
     ) -> bytes:
-        lines, cookies, dated = self._fields.split(response.fields)
         status = response.status
-        head = [b"HTTP/1.1 %d %b" % (status, response.reason), *lines]
-        for line in cookies:
-            if not is_gateway_cookie(line[line.index(b":") + 1 :], self._own_cookies):
-                head.append(line)
-        if not dated:
+        head = [b"HTTP/1.1 %d %b" % (status, response.reason), *response.lines]
+        if response.cookies:
+            head += self._foreign(response.cookies)
+        if not response.dated:
             head.append(b"Date: " + self._date())
         if chunked:
             head.append(b"Transfer-Encoding: chunked")
@@ -207,24 +203,27 @@ class Forwarder:
         head.append(b"\r\n")
         return b"\r\n".join(head)
 
+    def _foreign(self, cookies: list[bytes]) -> list[bytes]:
+        """Return the ``Set-Cookie`` lines that set none of the gateway's own cookies."""
+        return [
+            line
+            for line in cookies
+            if not is_gateway_cookie(line.partition(b":")[2], self._own_cookies)
+        ]
+
     def _interim(self, exchange: Exchange, response: ResponseHead) -> None:
         """Pass on a 1xx answer, such as 103 (Early Hints)."""
         transport = exchange.connection.transport
         if transport is not None:
-            lines, _, _ = self._fields.split(response.fields)
-            head = [b"HTTP/1.1 %d %b" % (response.status, response.reason), *lines, b"\r\n"]
+            start = b"HTTP/1.1 %d %b" % (response.status, response.reason)
+            head = [start, *response.lines, b"\r\n"]
             transport.write(b"\r\n".join(head))
 
     async def _upgrade(
         self, exchange: Exchange, upstream: UpstreamConnection, response: ResponseHead
     ) -> None:
-        lines, cookies, _ = self._fields.split(response.fields)
-        head = [b"HTTP/1.1 101 Switching Protocols", *lines]
-        head += [
-            line
-            for line in cookies
-            if not is_gateway_cookie(line[line.index(b":") + 1 :], self._own_cookies)
-        ]
+        head = [b"HTTP/1.1 101 Switching Protocols", *response.lines]
+        head += self._foreign(response.cookies)
         head += [b"Upgrade: websocket", b"Connection: Upgrade", b"\r\n"]
         exchange.status = 101
         exchange.reason = Reason.OK

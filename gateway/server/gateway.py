@@ -13,6 +13,7 @@ from gateway.model import Caller, Route, Session, Target, Upstream
 from gateway.rules import csrf
 from gateway.rules.headers import RequestFields
 from gateway.rules.identity import identity_block
+from gateway.rules.paths import under
 from gateway.rules.roles import is_plain_name
 from gateway.server.auth_endpoints import AuthEndpoints
 from gateway.server.forwarding import Forwarder
@@ -78,6 +79,9 @@ class Gateway:
         self.base_path = config.server.base_path
         self.login_path = config.login.path
         self.public_scheme, _, self.realm = config.server.public_url.partition("://")
+        self.own_paths = (self.base_path, self.login_path)
+        self.update_age = min(self.lifetime.update_age, self.lifetime.idle_timeout / 2)
+        """Seconds below which ``sessions.due`` says no: asked only beyond."""
         self.trusted = config.server.trusted_proxies
         self.trust_unix = config.server.trust_unix
         self.trusts_anybody = bool(self.trusted) or self.trust_unix
@@ -119,7 +123,7 @@ class Gateway:
 
     def owns(self, path: str) -> bool:
         """Whether a canonical path belongs to the gateway itself."""
-        return _under(path, self.base_path) or _under(path, self.login_path)
+        return under(path, self.base_path) or under(path, self.login_path)
 
     def identity(self, held: Held) -> Identity:
         """Return what policy and upstream see of a session, made once for each."""
@@ -142,7 +146,3 @@ class Gateway:
         """Let upstream connections go as they become idle."""
         for pool in self.pools.values():
             pool.close()
-
-
-def _under(path: str, prefix: str) -> bool:
-    return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/")

@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import structlog
@@ -39,6 +40,7 @@ from gateway.server.connection import UNREADABLE, Connection, is_request
 from gateway.server.exchange import Exchange
 from gateway.server.forwarding import check_length
 from gateway.server.gateway import Gateway, Identity, RoutePlan
+from gateway.stores.cached import Held
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.records import RequestLog, fingerprint
 
@@ -90,7 +92,6 @@ class Pipeline:
         self._wall = wall
         self._date = date
         self._new_id = new_id
-        self._loop = asyncio.get_running_loop()
 
     async def serve(self, connection: Connection, message: Any, payload: StreamReader) -> bool:
         """Answer one request; return whether the connection may carry another one.
@@ -98,7 +99,7 @@ class Pipeline:
         Every way through here is counted and logged exactly once.
         """
         gateway = self.gateway
-        exchange = Exchange(connection, message, payload, self._new_id(), self._loop.time())
+        exchange = Exchange(connection, message, payload, self._new_id(), perf_counter())
         self._metrics.in_flight += 1
         try:
             if not is_request(message):
@@ -131,7 +132,7 @@ class Pipeline:
         )
         if trusted:
             exchange.request_id = _given_id(message) or exchange.request_id
-        if gateway.owns(path.text):
+        if path.text.startswith(gateway.own_paths) and gateway.owns(path.text):
             return await self._page(gateway, exchange, trusted=trusted)
 
         found = find(gateway.table, host, path, method)
@@ -139,18 +140,26 @@ class Pipeline:
         if path.marks and paths.refused_marks(path, route):
             raise AmbiguousPath("the path holds what its route does not allow")
         plan = exchange.plan = gateway.plan(route)
-        lines, cookie_values, _ = plan.fields.split(message.raw_headers)
+        lines, cookie_values = plan.fields.split(message.raw_headers)
         memo = connection.memo
         if memo is None or memo.gateway is not gateway:
             memo = connection.memo = _Memo(gateway)
         _read_cookies(gateway, memo, cookie_values)
         identity = None
         if memo.key is not None and route.access in _ASKS:
-            identity = await self._identify(gateway, memo.key)
-            if identity is not None:
+            now = self._wall()
+            held = gateway.sessions.peek(memo.key, now)
+            if held is None:
+                held = await self._load(gateway, memo.key, now)
+            else:
+                self._metrics.cache_hits += 1
+            if held is not None:
+                if now - held.session.touched_at >= gateway.update_age:
+                    held = self._touch(gateway, held, now)
+                identity = gateway.identity(held)
                 exchange.user = identity.caller.user.id
                 exchange.session = identity.session.id
-        client = self._client(gateway, exchange, trusted=trusted)
+        client = self._client(gateway, exchange) if trusted else connection.peer
         decision = decide(
             found,
             None if identity is None else identity.caller,
@@ -173,29 +182,25 @@ class Pipeline:
 
     # --- who asks ----------------------------------------------------------------------------
 
-    async def _identify(self, gateway: Gateway, key: SessionKey) -> Identity | None:
-        """Return who holds the session, or None where there is none; slide its expiry."""
-        now = self._wall()
-        held = gateway.sessions.peek(key, now)
-        if held is None:
-            self._metrics.cache_misses += 1
-            try:
-                held = await gateway.sessions.get(key)
-            except StoreError:
-                self._metrics.store_errors += 1
-                raise
-            if held is None or sessions.is_over(held.session, now):
-                return None
-        else:
-            self._metrics.cache_hits += 1
-        if sessions.due(held.session, gateway.lifetime, now=now):
-            held = gateway.sessions.touch_soon(held.session)
-        return gateway.identity(held)
+    async def _load(self, gateway: Gateway, key: SessionKey, now: float) -> Held | None:
+        """Ask the store for a session that is not in the cache."""
+        self._metrics.cache_misses += 1
+        try:
+            held = await gateway.sessions.get(key)
+        except StoreError:
+            self._metrics.store_errors += 1
+            raise
+        return None if held is None or sessions.is_over(held.session, now) else held
 
-    def _client(self, gateway: Gateway, exchange: Exchange, *, trusted: bool) -> str:
+    def _touch(self, gateway: Gateway, held: Held, now: float) -> Held:
+        """Slide the expiry, if it is time to."""
+        if sessions.due(held.session, gateway.lifetime, now=now):
+            return gateway.sessions.touch_soon(held.session)
+        return held
+
+    def _client(self, gateway: Gateway, exchange: Exchange) -> str:
+        """Return the address that a trusted proxy speaks for."""
         peer = exchange.connection.peer
-        if not trusted:
-            return peer
         chain = exchange.message.headers.getall("X-Forwarded-For", [])
         return client_address(peer, chain, gateway.trusted, gateway.trust_unix)
 
@@ -268,7 +273,7 @@ class Pipeline:
             headers=message.headers,
             cookies=cookies.parse_all(values),
             body=body,
-            client=self._client(gateway, exchange, trusted=trusted),
+            client=self._client(gateway, exchange) if trusted else exchange.connection.peer,
             request_id=exchange.request_id,
             navigation=refusals.is_navigation(exchange),
         )
@@ -306,7 +311,7 @@ class Pipeline:
 
     def _record(self, gateway: Gateway, exchange: Exchange) -> None:
         plan = exchange.plan
-        seconds = self._loop.time() - exchange.started
+        seconds = perf_counter() - exchange.started
         if plan is not None:
             meter = plan.meter
         else:

@@ -13,9 +13,11 @@ from typing import NamedTuple, cast
 import httptools
 
 from gateway.errors import ClientTimeout, GatewayError, UpstreamProtocol, UpstreamTimeout
+from gateway.rules.headers import ResponseKinds, without_nominated
 from gateway.upstream.deadlines import NEVER, Deadlines
 
 _MAX_HEAD = 256 * 1024
+_KINDS = ResponseKinds()
 
 
 class ResponseHead(NamedTuple):
@@ -23,7 +25,12 @@ class ResponseHead(NamedTuple):
 
     status: int
     reason: bytes
-    fields: list[tuple[bytes, bytes]]
+    lines: list[bytes]
+    """Fields to pass on, without line ends; those of framing and connection are left out."""
+    cookies: list[bytes]
+    """``Set-Cookie`` lines."""
+    dated: bool
+    """Whether ``Date`` is among the lines."""
     length: int | None
     """What ``Content-Length`` says; None where there is none or the body is chunked."""
     bodyless: bool
@@ -49,13 +56,18 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
+        "_chunked",
+        "_connection",
+        "_cookies",
+        "_dated",
         "_deadlines",
         "_drained",
-        "_fields",
         "_head_bytes",
         "_idle_limit",
         "_is_head",
         "_keep",
+        "_length",
+        "_lines",
         "_loop",
         "_lost",
         "_on_interim",
@@ -99,9 +111,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _reset(self, *, is_head: bool) -> None:
         self._is_head = is_head
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._reason = b""
-        self._response: ResponseHead | None = None
+        self._forget_head()
         self._body: list[bytes] = []
         self._sink: Callable[[bytes], None] | None = None
         self._until_close = False
@@ -115,6 +125,16 @@ class UpstreamConnection(asyncio.Protocol):
         self.failure: GatewayError | None = None
         self.tail = b""
         """What followed the head of a 101 before ``join``."""
+
+    def _forget_head(self) -> None:
+        self._lines: list[bytes] = []
+        self._cookies: list[bytes] = []
+        self._dated = False
+        self._length: int | None = None
+        self._chunked = False
+        self._connection = b""
+        self._reason = b""
+        self._response: ResponseHead | None = None
 
     # --- the exchange ------------------------------------------------------------------------
 
@@ -136,7 +156,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._idle_limit = idle
         self._on_interim = on_interim
         self.busy = True
-        self._deadlines.watch(self)
         self.transport.write(request)
 
     async def head(self, limit: float) -> ResponseHead:
@@ -204,7 +223,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     def end(self) -> bool:
         """End the exchange; return whether the connection can carry another one."""
-        self._deadlines.forget(self)
         self.deadline = NEVER
         self.busy = False
         self._sink = self._on_interim = None
@@ -263,6 +281,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         self.transport = cast(asyncio.Transport, transport)
+        self._deadlines.watch(self)
 
     def data_received(self, data: bytes) -> None:
         """Parse; hand on what is body; wake who waits for head or end."""
@@ -321,6 +340,7 @@ class UpstreamConnection(asyncio.Protocol):
                 what = "in the middle of its answer" if self.received else "without an answer"
                 self.fail(UpstreamProtocol(f"the upstream closed {what}"))
         self.resume_writing()
+        self._deadlines.forget(self)
         self._on_lost(self)
 
     def pause_reading(self) -> None:
@@ -370,9 +390,23 @@ class UpstreamConnection(asyncio.Protocol):
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Note a field; those after the body (trailers) are left out."""
-        if self._response is None:
-            self._fields.append((name, value))
+        """Sort a field; those after the body (trailers) are left out."""
+        if self._response is not None:
+            return
+        kind = _KINDS[name]
+        if kind == 0:  # measured: sorted here, a response costs 1 us less than in a walk of its own
+            self._lines.append(b"%b: %b" % (name, value))
+        elif kind == 5:
+            self._length = int(value)
+        elif kind == 6:
+            self._dated = True
+            self._lines.append(b"%b: %b" % (name, value))
+        elif kind == 4:
+            self._cookies.append(b"%b: %b" % (name, value))
+        elif kind == 3:
+            self._connection = self._connection + b"," + value if self._connection else value
+        elif kind == 7:
+            self._chunked = True
 
     def on_headers_complete(self) -> None:
         """Make the head of what was noted."""
@@ -381,19 +415,14 @@ class UpstreamConnection(asyncio.Protocol):
             return
         parser = self._parser
         status = parser.get_status_code()
-        length: int | None = None
-        chunked = False
-        for name, value in self._fields:
-            size = len(name)
-            if size == 14 and name.lower() == b"content-length":
-                length = int(value)
-            elif size == 17 and name.lower() == b"transfer-encoding":
-                chunked = True
+        length = None if self._chunked else self._length
         bodyless = self._is_head or status in (204, 304) or status < 200
-        self._until_close = length is None and not chunked and not bodyless
+        self._until_close = length is None and not self._chunked and not bodyless
         self._keep = parser.should_keep_alive() and not self._until_close
+        if self._connection:
+            self._lines = without_nominated(self._lines, self._connection)
         self._response = ResponseHead(
-            status, self._reason, self._fields, None if chunked else length, bodyless
+            status, self._reason, self._lines, self._cookies, self._dated, length, bodyless
         )
 
     def on_body(self, data: bytes) -> None:
@@ -411,6 +440,6 @@ class UpstreamConnection(asyncio.Protocol):
         if response is not None and response.status < 200 and response.status != 101:
             if self._on_interim is not None and response.status != 100:
                 self._on_interim(response)
-            self._response, self._fields, self._reason = None, [], b""
+            self._forget_head()
             return
         self.complete = True

@@ -10,7 +10,7 @@ from contextlib import suppress
 from gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from gateway.model import Upstream
 from gateway.upstream.connection import UpstreamConnection
-from gateway.upstream.deadlines import NEVER, Deadlines
+from gateway.upstream.deadlines import Deadlines
 
 _MAX_IDLE = 256
 _IDLE_LIMIT = 55.0  # seconds; many servers and balancers close at 60
@@ -41,7 +41,6 @@ class Pool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            self._deadlines.forget(connection)
             if connection.transport.is_closing():
                 continue
             if not repeatable and connection.idle_since + _FRESH < self._loop.time():
@@ -94,13 +93,10 @@ class Pool:
             return
         connection.idle_since = self._loop.time()
         connection.deadline = connection.idle_since + _IDLE_LIMIT
-        self._deadlines.watch(connection)
         self._idle.append(connection)
 
     def _lost(self, connection: UpstreamConnection) -> None:
         self.open -= 1
-        self._deadlines.forget(connection)
-        connection.deadline = NEVER
         if not connection.busy:
             with suppress(ValueError):  # taken, and not yet begun
                 self._idle.remove(connection)
