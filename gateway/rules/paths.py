@@ -89,6 +89,11 @@ def rewrite(path: CleanPath, strip: str, add: str) -> str:
     return (front.text + rest if front.segments else rest) or "/"
 
 
+def under(path: str, prefix: str) -> bool:
+    """Whether a canonical path is this prefix or lies below it, whole segments compared."""
+    return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/")
+
+
 @lru_cache(maxsize=1024)
 def _prefix(written: str) -> CleanPath:
     # A file may write other scripts plain; a request may not.
