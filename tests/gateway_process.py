@@ -1,0 +1,233 @@
+"""The gateway as its operator runs it: the real command, in a process of its own.
+
+The configuration is a whole file, given as text. It reads the ports from the environment
+(``${PORT}``, ``${ADMIN_PORT}``), and whatever else the test passes there.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+
+from tests.servers import free_port, wait_for
+
+COMMAND = str(Path(sys.executable).with_name("gateway"))
+
+
+class GatewayProcess:
+    """``gateway run`` on a free loopback port, with its folder, its store and what it printed.
+
+    As a context manager it is started, and at the end stopped as by an operator; that it then
+    ends with anything but status 0 fails the test, and so does a traceback in its output.
+    """
+
+    def __init__(self, folder: Path, config: str, **environment: object) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.admin_port = free_port()
+        self.config = folder / "config.yaml"
+        self.config.write_text(config, encoding="utf-8")
+        self.startup = 0.0
+        """Seconds from the start of the process to its first answer."""
+        self._environment = {
+            **os.environ,
+            "PORT": str(self.port),
+            "ADMIN_PORT": str(self.admin_port),
+            **{name: str(value) for name, value in environment.items()},
+        }
+        self._output = folder / "output"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.running and error is not None:
+            self.kill()
+        elif self.running:
+            status = self.stop()
+            assert status == 0, self.output()
+        if error is None:
+            self.assert_no_traceback()
+
+    # --- the process -------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """``public_url``, for configurations that leave it out."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it, and return when it answers requests."""
+        began = time.monotonic()
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(
+                [COMMAND, "run", "-c", str(self.config)],
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+            )
+        wait_for(self._answers, seconds=15.0, what="the gateway answers")
+        self.startup = time.monotonic() - began
+
+    def stop(self) -> int:
+        """Ask it to stop, wait until it has, and return its exit status."""
+        self.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self, seconds: float = 15.0) -> int:
+        """Wait until it has ended, and return its exit status."""
+        assert self._process is not None
+        return self._process.wait(seconds)
+
+    def kill(self) -> None:
+        """Let it die as in a power cut."""
+        self.send_signal(signal.SIGKILL)
+        self.wait()
+
+    def send_signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def rewrite(self, config: str) -> None:
+        """Put another configuration in the file, without telling the process."""
+        self.config.write_text(config, encoding="utf-8")
+
+    def memory(self) -> int:
+        """Bytes of memory that it holds now."""
+        return self._status("VmRSS")
+
+    def peak_memory(self) -> int:
+        """Bytes of memory that it held at most since ``forget_peak``, or since its start."""
+        return self._status("VmHWM")
+
+    def forget_peak(self) -> None:
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def _status(self, name: str) -> int:
+        text = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(rf"^{name}:\s*([0-9]+) kB$", text, re.MULTILINE)
+        assert found is not None
+        return int(found[1]) * 1024
+
+    def _answers(self) -> bool:
+        if not self.running:
+            pytest.fail(f"gateway run ended at once:\n{self.output()}")
+        try:
+            return self.get("/_gateway/health").status == 200
+        except OSError:
+            return False
+
+    # --- its surface -------------------------------------------------------------------------
+
+    def get(self, path: str, **headers: str) -> http.client.HTTPResponse:
+        """Ask the public listener over a connection of its own; the answer is read."""
+        return _get(self.port, path, headers)
+
+    def admin(self, path: str) -> tuple[int, str]:
+        """Return status and body that the admin listener answers."""
+        answer = _get(self.admin_port, path, {})
+        return answer.status, answer.read().decode()
+
+    def sessions(self, *words: str) -> Any:
+        """Run ``gateway sessions … --json`` on the same configuration; return what it prints."""
+        done = subprocess.run(
+            [COMMAND, "sessions", *words, "--json", "-c", str(self.config)],
+            check=False,
+            capture_output=True,
+            env=self._environment,
+            timeout=30,
+        )
+        assert done.returncode == 0, (words, done.stderr)
+        return json.loads(done.stdout) if done.stdout else None
+
+    def sign_in(
+        self,
+        user: str,
+        *,
+        name: str | None = None,
+        email: str | None = None,
+        roles: Iterable[str] = (),
+    ) -> SignedIn:
+        """Return a new session, as scripts get one."""
+        words = ["create", "--user", user]
+        words += ["--name", name] if name is not None else []
+        words += ["--email", email] if email is not None else []
+        for role in roles:
+            words += ["--role", role]
+        return SignedIn(**self.sessions(*words))
+
+    # --- what it said ------------------------------------------------------------------------
+
+    def output(self) -> str:
+        """Everything it printed so far."""
+        return self._output.read_text(encoding="utf-8", errors="replace")
+
+    def log(self, event: str | None = None) -> list[dict[str, Any]]:
+        """Return the log lines so far, of one event or of all."""
+        lines = [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
+        return [line for line in lines if event in (None, line["event"])]
+
+    def requests(self, **fields: object) -> list[dict[str, Any]]:
+        """Return the lines of the request log whose fields have these values."""
+        return [
+            line
+            for line in self.log("request")
+            if all(line.get(name) == value for name, value in fields.items())
+        ]
+
+    def assert_no_traceback(self) -> None:
+        """Fail the test if something unforeseen was printed or logged."""
+        assert "Traceback" not in self.output(), self.output()
+        assert [line for line in self.log() if "exception" in line] == []
+
+
+class SignedIn:
+    """A session made for a test."""
+
+    def __init__(self, *, id: str, cookie: str, expires: str) -> None:  # noqa: A002
+        self.id = id
+        self.cookie = cookie
+        """``name=value``, ready for ``Cookie``."""
+        self.expires = expires
+        self.cookie_name, _, self.token = cookie.partition("=")
+
+
+def _get(port: int, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path, headers={"Connection": "close", **headers})
+        return connection.getresponse()
+    finally:
+        connection.close()
