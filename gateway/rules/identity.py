@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -28,6 +29,8 @@ PRESETS: Mapping[str, Mapping[str, IdentityField]] = {
 
 _PLAIN = "".join(chr(c) for c in range(0x20, 0x7F) if chr(c) != "%")
 
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
 
 def encode_value(text: str) -> str:
     """Return text as a header value that no parser can misread.
@@ -35,7 +38,8 @@ def encode_value(text: str) -> str:
     Bytes outside printable ASCII, ``%``, and spaces at either end become percent-encoded UTF-8;
     a receiver that percent-decodes gets the text back. A lone surrogate becomes U+FFFD.
     """
-    encoded = quote(text, safe=_PLAIN, encoding="utf-8", errors="replace")
+    # Not `errors="replace"`: the question mark that it writes may as well be somebody's own.
+    encoded = quote(_SURROGATE.sub("\ufffd", text), safe=_PLAIN)
     inner = encoded.strip(" ")
     if len(inner) == len(encoded):
         return encoded
