@@ -117,7 +117,11 @@ class Report:
 
     def line(self, path: Path) -> int:
         """Return the line where the value under a path begins."""
-        return self._position(path, key=False)[0]
+        return self.position(path)[0]
+
+    def position(self, path: Path) -> Position:
+        """Return line and column where the value under a path begins."""
+        return self._position(path, key=False)
 
     def hidden(self, path: Path) -> bool:
         """Whether the value under a path must not be shown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 from gateway.errors import Reason
@@ -62,3 +63,44 @@ def in_networks(client: str, networks: tuple[Network, ...]) -> bool:
     except ValueError:
         return False
     return any(address in network for network in networks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """One thing that a route asks for, and whether it holds."""
+
+    rule: str
+    """As the file calls it; ``access`` is one, too."""
+    wanted: tuple[str, ...]
+    holds: bool
+
+
+def checked_rules(route: Route, caller: Caller | None, *, client: str) -> tuple[Checked, ...]:
+    """Return all that a route asks for: what ``decide`` allows is where everything holds."""
+    rules = route.rules
+    entered = route.access is not Access.DENY and (
+        caller is not None or route.access is not Access.LOGIN
+    )
+    asked = [
+        ("user", tuple(sorted(rules.users)), Rules(users=rules.users)),
+        (_one(rules.all_roles, "role", "all_roles"), rules.all_roles,
+         Rules(all_roles=rules.all_roles)),
+        ("any_role", rules.any_role, Rules(any_role=rules.any_role)),
+        (_one(rules.all_permissions, "permission", "all_permissions"), rules.all_permissions,
+         Rules(all_permissions=rules.all_permissions)),
+        ("any_permission", rules.any_permission, Rules(any_permission=rules.any_permission)),
+    ]  # fmt: skip
+    checked = [Checked(rule="access", wanted=(route.access,), holds=entered)]
+    if rules.networks:
+        networks = tuple(map(str, rules.networks))
+        holds = in_networks(client, rules.networks)
+        checked.append(Checked(rule="network", wanted=networks, holds=holds))
+    for name, wanted, alone in asked:
+        if wanted:
+            holds = caller is not None and broken_rule(alone, caller) is None
+            checked.append(Checked(rule=name, wanted=wanted, holds=holds))
+    return tuple(checked)
+
+
+def _one(names: tuple[str, ...], singular: str, plural: str) -> str:
+    return singular if len(names) == 1 else plural

@@ -15,6 +15,7 @@ class PolicyTest:
     text: str
     """As written."""
     line: int
+    column: int
     method: str
     target: str
     """A path with query, or a URL with a host."""
@@ -26,13 +27,14 @@ class PolicyTest:
 
 
 _SHAPE = re.compile(
-    r"(?P<method>[A-Z]+)\s+(?P<target>\S+)\s+as\s+(?P<who>.+?)\s*->\s*"
+    r"(?P<method>[A-Z][A-Z-]*)\s+(?P<target>\S+)\s+as\s+(?P<who>.+?)\s*->\s*"
     r"(?P<status>[1-5]\d\d)(?:\s+(?P<kind>login|json))?"
 )
-_SOMEBODY = "test-user"
+SOMEBODY = "test-user"
+"""The id of a caller of whom only roles or permissions are said."""
 
 
-def parse_test(text: str, line: int) -> PolicyTest:
+def parse_test(text: str, line: int, column: int) -> PolicyTest:
     """Understand one line.
 
     Raises:
@@ -44,24 +46,35 @@ def parse_test(text: str, line: int) -> PolicyTest:
             "expected METHOD PATH as WHO -> STATUS [login|json], "
             "for example: GET /admin as role=user -> 403"
         )
-    target = match["target"]
-    if not target.startswith(("/", "http://", "https://")):
-        raise ValueError(f"expected a path or a URL, not {target!r}")
     return PolicyTest(
         text=text.strip(),
         line=line,
+        column=column,
         method=match["method"],
-        target=target,
+        target=check_target(match["target"]),
         user=_who(match["who"]),
         status=int(match["status"]),
         kind=match["kind"] or "",
     )
 
 
+def check_target(target: str) -> str:
+    """Return what a request may be addressed to: a path with query, or a URL.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if not target.startswith(("/", "http://", "https://")):
+        raise ValueError(f"expected a path or a URL, not {target!r}")
+    return target
+
+
 def _who(text: str) -> User | None:
     if text.strip() == "anonymous":
         return None
-    user_id, roles, permissions = _SOMEBODY, (), ()
+    user_id = ""
+    roles: tuple[str, ...] = ()
+    permissions: tuple[str, ...] = ()
     for word in text.split():
         name, equals, value = word.partition("=")
         values = tuple(filter(None, value.split(",")))
@@ -69,11 +82,13 @@ def _who(text: str) -> User | None:
             raise ValueError(f"expected anonymous, user=ID, role=a,b or permission=p, not {word!r}")
         match name:
             case "user":
+                if user_id:
+                    raise ValueError("expected one user=ID, and no second")
                 user_id = value
             case "role":
-                roles += values  # type: ignore[assignment]
+                roles += values
             case "permission":
-                permissions += values  # type: ignore[assignment]
+                permissions += values
             case _:
                 raise ValueError(f"expected user=, role= or permission=, not {name!r}")
-    return User(id=user_id, roles=roles, permissions=permissions)
+    return User(id=user_id or SOMEBODY, roles=roles, permissions=permissions)

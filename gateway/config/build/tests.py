@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from gateway.config.report import Report
 from gateway.rules.policy_tests import PolicyTest, parse_test
+
+_UNSHOWN = "this test"
+"""Stands for the text of one whose values come from elsewhere and may be secrets."""
 
 
 def build_tests(lines: Iterable[tuple[int, str]], report: Report) -> tuple[PolicyTest, ...]:
@@ -14,7 +18,8 @@ def build_tests(lines: Iterable[tuple[int, str]], report: Report) -> tuple[Polic
     for index, text in lines:
         path = ("tests", index)
         try:
-            tests.append(parse_test(text, report.line(path)))
+            test = parse_test(text, *report.position(path))
+            tests.append(replace(test, text=_UNSHOWN) if report.hidden(path) else test)
         except ValueError as error:
             hidden = report.hidden(path)
             report.error(path, "expected METHOD PATH as WHO -> STATUS" if hidden else str(error))
