@@ -125,6 +125,12 @@ class VersionRefused(ClientError):
     status = 505
 
 
+class CodingRefused(ClientError):
+    """A transfer coding that we do not undo (RFC 9112 section 6.1)."""
+
+    status = 501
+
+
 class ExpectationFailed(ClientError):
     """``Expect`` with anything but ``100-continue``."""
 

@@ -169,7 +169,7 @@ class RequestFields:
         return kind
 
 
-class ResponseKinds(dict[bytes, Kind]):
+class _ResponseKinds(dict[bytes, Kind]):
     """What is to be done with response header fields, by name; learns what it is asked."""
 
     def __missing__(self, name: bytes) -> Kind:
@@ -188,6 +188,47 @@ _RESPONSE_KINDS = {
     "set-cookie": Kind.SET_COOKIE,
     "transfer-encoding": Kind.CODING,
 }
+
+
+class ResponseFields:
+    """What becomes of response header fields. One instance serves every response."""
+
+    __slots__ = ("_kinds",)
+
+    def __init__(self) -> None:
+        self._kinds = _ResponseKinds()
+
+    def split(self, fields: RawFields) -> tuple[list[bytes], list[bytes], bool, int | None, bool]:
+        """Return lines to pass on, ``Set-Cookie`` lines, and what was said of date and framing.
+
+        These are: whether there is a ``Date`` (it is among the lines), the ``Content-Length``, or
+        None where there is none or the body is chunked, and whether it is. Lines are without their
+        line end. What ``Connection`` nominates is already gone.
+        """
+        lines: list[bytes] = []
+        cookies: list[bytes] = []
+        connection = b""
+        dated = chunked = False
+        length = None
+        kinds = self._kinds
+        for field in fields:
+            kind = kinds[field[0]]
+            if not kind:
+                lines.append(b"%b: %b" % field)
+            elif kind == 5:
+                length = int(field[1])
+            elif kind == 6:
+                dated = True
+                lines.append(b"%b: %b" % field)
+            elif kind == 4:
+                cookies.append(b"%b: %b" % field)
+            elif kind == 3:
+                connection = connection + b"," + field[1] if connection else field[1]
+            elif kind == 7:
+                chunked = True
+        if connection:
+            lines = without_nominated(lines, connection)
+        return lines, cookies, dated, None if chunked else length, chunked
 
 
 def without_nominated(lines: list[bytes], connection: bytes) -> list[bytes]:

@@ -14,9 +14,11 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from aiohttp.streams import StreamReader
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import ERROR, _ErrInfo
 
+from gateway.errors import ClientError, ClientTimeout, HeadTooLarge
 from gateway.upstream.deadlines import NEVER, Deadlines
 
 if TYPE_CHECKING:
@@ -81,9 +83,11 @@ class Connection(web.RequestHandler):
     """Reads requests from a client and has each of them answered."""
 
     __slots__ = (
+        "_finishing",
         "_head_bytes",
         "_head_limit",
         "_keepalive_limit",
+        "_payload",
         "_server",
         "_tunnel",
         "deadline",
@@ -109,6 +113,8 @@ class Connection(web.RequestHandler):
         self._keepalive_limit = server.keepalive
         self._head_limit = server.head_limit
         self._head_bytes = 0
+        self._finishing = False
+        self._payload: StreamReader | None = None
         self._tunnel: _TunnelReader | None = None
         self.secure = server.secure
         self.deadline = NEVER
@@ -125,53 +131,50 @@ class Connection(web.RequestHandler):
 
     async def start(self) -> None:
         """Serve requests until the connection ends."""
+        messages, loop, serve = self._messages, self._loop, self._server.serve
         try:
             while not self._force_close:
-                if not self._messages and not await self._next():
-                    break
-                message, payload = self._messages.popleft()
+                if not messages:
+                    if self._finishing:
+                        break
+                    limit = self._head_limit if self._head_bytes else self._keepalive_limit
+                    self.deadline = loop.time() + limit
+                    self._waiter = loop.create_future()
+                    await self._waiter
+                    self._waiter = None
+                    self.deadline = NEVER
+                message, payload = messages.popleft()
+                self._payload = payload
                 if self._parser is not None:
                     self._parser.message_consumed()
-                if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+                if self._buffer_paused and len(messages) <= self._msg_queue_resume_size:
                     self._resume_reading_if_drained()
-                again = await self._server.serve(self, message, payload)
-                self.upstream = None
-                if not again or self._close:
-                    if not payload.is_eof():
-                        await self._linger(payload)
+                again = await serve(self, message, payload)
+                if not payload.is_eof() and not await self._linger(payload, last=not again):
                     break
-                if not payload.is_eof() and not await self._linger(payload):
+                if not again or self._finishing:
                     break
+        except asyncio.CancelledError:
+            # `finish` cancels the waiter alone: nothing is under way, the connection may end.
+            if not self._finishing or self._waiter is None:
+                raise
         finally:
+            self._waiter = None
             self._server.deadlines.forget(self)
             if self.transport is not None:
                 self.transport.close()
 
-    async def _next(self) -> bool:
-        """Wait for a request; False when none will come."""
-        if self._close:
-            return False
-        self.deadline = self._loop.time() + self._keepalive_limit
-        self._head_bytes = 0
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        except asyncio.CancelledError:
-            # `close` cancels the waiter alone: nothing is under way, the connection may end.
-            if self._close or self._force_close:
-                return False
-            raise
-        finally:
-            self._waiter = None
-        self.deadline = NEVER
-        return True
-
-    async def _linger(self, payload: StreamReader) -> bool:
+    async def _linger(self, payload: StreamReader, *, last: bool) -> bool:
         """Read away a body that nobody wanted; False when there is too much of it.
 
         Closing while bytes are still coming in makes the peer's kernel throw our answer away
         (RFC 9112 section 9.6).
+
+        Args:
+            last: Whether the connection ends with it: the client is told at once.
         """
+        if last and self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
         left = _LINGER_BYTES
         try:
             async with asyncio.timeout(_LINGER):
@@ -186,7 +189,9 @@ class Connection(web.RequestHandler):
 
         A tunnel has no end of its own: it is closed.
         """
-        self.close()
+        self._finishing = True
+        if self._waiter is not None:
+            self._waiter.cancel()
         if self._tunnel is not None:
             self.force_close()
         return self._task_handler
@@ -203,7 +208,7 @@ class Connection(web.RequestHandler):
     @property
     def closing(self) -> bool:
         """Whether the answer under way is the last one on this connection."""
-        return self._close or self._force_close
+        return self._finishing or self._force_close
 
     # --- called by the transport -------------------------------------------------------------
 
@@ -217,14 +222,43 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parse; see to it that a head comes to its end."""
-        super().data_received(data)
         waiter = self._waiter
-        if waiter is not None and not waiter.done() and data:
-            if not self._head_bytes:
-                self.deadline = self._loop.time() + self._head_limit
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD:
-                self._refuse(b"431 Request Header Fields Too Large")
+        if waiter is None or waiter.done() or self._upgraded or self._force_close:
+            self._data_while_busy(data)
+            return
+        # Nothing is under way: the short way through what aiohttp does here. Measured: 1 us.
+        try:
+            messages, self._upgraded, tail = self._parser.feed_data(data)  # type: ignore[union-attr]
+        except HttpProcessingError as error:
+            messages, tail = [(_ErrInfo(400, error, error.message), EMPTY_PAYLOAD)], b""
+        if not messages:
+            self._part_of_a_head(data)
+            return
+        self._head_bytes = 0
+        self._messages.extend(messages)
+        waiter.set_result(None)
+        if self._upgraded:
+            self._message_tail = tail
+        if len(self._messages) >= self._max_msg_queue_size:
+            self._pause_reading_for_buffer()
+
+    def _data_while_busy(self, data: bytes) -> None:
+        """Take a body, pipelined requests, or what comes through a tunnel."""
+        whole = self._payload is None or self._payload.is_eof()
+        waiting = len(self._messages)
+        super().data_received(data)
+        if len(self._messages) > waiting:
+            self._head_bytes = 0
+        elif whole and data and not self._upgraded:
+            self._part_of_a_head(data)
+
+    def _part_of_a_head(self, data: bytes) -> None:
+        """Bound the time and the bytes that a head takes."""
+        if not self._head_bytes and self._waiter is not None:
+            self.deadline = self._loop.time() + self._head_limit
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD:
+            self._refuse(HeadTooLarge(f"a head of more than {MAX_HEAD} bytes"))
 
     def pause_writing(self) -> None:
         """The client takes no more: neither do we."""
@@ -249,17 +283,17 @@ class Connection(web.RequestHandler):
         if self.waiting_body is not None:
             self.waiting_body.set_exception(TimeoutError())
         elif self._head_bytes:
-            self._refuse(b"408 Request Timeout")
+            self._refuse(ClientTimeout("the head did not come to its end"))
         else:
             self.force_close()
 
-    def _refuse(self, status: bytes) -> None:
-        """Answer before there is a request, and close."""
-        if self.transport is not None:
-            self.transport.write(
-                b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-            )
-        self.force_close()
+    def _refuse(self, error: ClientError) -> None:
+        """Have a head answered that will never be a request, and read no further."""
+        self._head_bytes = 0
+        self._pause_reading_for_buffer()
+        self._messages.append((_ErrInfo(error.status, error, str(error)), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def break_off(self) -> None:
         """End the connection so that the client cannot take a part of an answer for the whole."""

@@ -8,6 +8,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from gateway.errors import ClientError, ClientTimeout, Reason, TooLarge
+from gateway.model import SessionId
 from gateway.server.answers import Answer, render
 from gateway.server.connection import Connection
 
@@ -24,27 +25,25 @@ class Exchange:
     as the request goes its way.
     """
 
-    __slots__ = (
-        "body_limit",
-        "bytes_in",
-        "bytes_out",
-        "connection",
-        "expects",
-        "host",
-        "idle",
-        "message",
-        "method",
-        "path",
-        "payload",
-        "plan",
-        "query",
-        "reason",
-        "request_id",
-        "session",
-        "started",
-        "status",
-        "user",
-    )
+    # Values of the class stand in until something is known: fewer assignments a request.
+    method = ""
+    host = ""
+    path = ""
+    """Canonical."""
+    query = ""
+    plan: RoutePlan | None = None
+    status = 0
+    """What the client was told; 0 as long as it was told nothing."""
+    reason = Reason.INTERNAL  # stands when something unforeseen escapes
+    user = ""
+    session: SessionId | None = None
+    bytes_in = 0
+    bytes_out = 0
+    expects = False
+    """Whether the client waits for 100 (Continue) before it sends the body."""
+    body_limit: int | None = None
+    idle = 60.0
+    """Seconds that the client may take between two pieces of the body."""
 
     def __init__(
         self,
@@ -60,24 +59,6 @@ class Exchange:
         self.request_id = request_id
         self.started = started
         """Of ``time.perf_counter``: uvloop's own time stands still for a turn of the loop."""
-        self.method = ""
-        self.host = ""
-        self.path = ""
-        """Canonical; what the record says."""
-        self.query = ""
-        self.plan: RoutePlan | None = None
-        self.status = 0
-        """What the client was told; 0 as long as it was told nothing."""
-        self.reason = Reason.INTERNAL  # stands when something unforeseen escapes
-        self.user = ""
-        self.session = ""
-        self.bytes_in = 0
-        self.bytes_out = 0
-        self.expects = False
-        """Whether the client waits for 100 (Continue) before it sends the body."""
-        self.body_limit: int | None = None
-        self.idle = 60.0
-        """Seconds that the client may take between two pieces of the body."""
 
     # --- the answer --------------------------------------------------------------------------
 

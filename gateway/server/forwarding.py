@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+from aiohttp.streams import EMPTY_PAYLOAD
+
 from gateway.errors import ClientError, GatewayError, Reason, TooLarge, UpstreamProtocol
 from gateway.rules.cookies import is_gateway_cookie
 from gateway.server.exchange import Exchange
@@ -44,48 +46,32 @@ class Forwarder:
         Raises:
             UpstreamError, ClientError: Only while the client was told nothing.
         """
-        if exchange.has_body:
+        if exchange.payload is not EMPTY_PAYLOAD:
             return await self._with_body(exchange, pool, head, limit)
-        repeatable = exchange.method in _IDEMPOTENT and not upgrade
-        upstream, response = await self._ask(exchange, pool, head, limit, repeatable=repeatable)
-        if response.status == 101:
-            try:
-                if not upgrade:
-                    raise UpstreamProtocol("101 to a request that asked for no upgrade")
-                await self._upgrade(exchange, upstream, response)
-            finally:
-                pool.give_back(upstream)
-            return False
-        return await self._respond(exchange, pool, upstream, response)
-
-    async def _ask(
-        self, exchange: Exchange, pool: Pool, head: bytes, limit: float, *, repeatable: bool
-    ) -> tuple[UpstreamConnection, ResponseHead]:
-        """Send a request without a body; send it again where its connection was already dead."""
+        method = exchange.method
+        repeatable = method in _IDEMPOTENT and not upgrade
         upstream = pool.take(repeatable=repeatable) or await pool.connect()
-        while True:
-            self._begin(exchange, pool, upstream, head)
-            try:
-                return upstream, await upstream.head(limit)
-            except UpstreamProtocol:
-                dead = upstream.used and not upstream.received
+        try:
+            await upstream.ask(
+                head, limit, is_head=method == "HEAD", on_interim=self._interim(exchange)
+            )
+            if upstream.response is None and repeatable and upstream.died_unseen:
+                # Nothing of an answer came: it was closed while nobody looked.
                 pool.give_back(upstream)
-                if not (dead and repeatable):
-                    raise
-            except BaseException:
-                pool.give_back(upstream)
-                raise
-            upstream = await pool.connect()
-
-    def _begin(
-        self, exchange: Exchange, pool: Pool, upstream: UpstreamConnection, head: bytes
-    ) -> None:
-        upstream.begin(
-            head,
-            is_head=exchange.method == "HEAD",
-            idle=pool.upstream.timeouts.idle,
-            on_interim=None if exchange.http10 else lambda r: self._interim(exchange, r),
-        )
+                upstream = await pool.connect()
+                await upstream.ask(
+                    head, limit, is_head=method == "HEAD", on_interim=self._interim(exchange)
+                )
+            response = upstream.response
+            if response is None:
+                raise _failure(upstream)
+            if response.status == 101:
+                return await self._upgrade(exchange, upstream, response, asked=upgrade)
+            if upstream.complete:
+                return self._pass_on(exchange, upstream, response)
+            return await self._stream(exchange, pool, upstream, response)
+        finally:
+            pool.give_back(upstream)
 
     # --- the request's body ------------------------------------------------------------------
 
@@ -93,38 +79,52 @@ class Forwarder:
         """Send a request with its body, while the answer may already come."""
         upstream = pool.take(repeatable=False) or await pool.connect()
         exchange.invite_body()
-        self._begin(exchange, pool, upstream, head)
-        sending = asyncio.ensure_future(self._send_body(exchange, upstream, limit))
+        answered = upstream.ask(
+            head,
+            limit,
+            is_head=exchange.method == "HEAD",
+            on_interim=self._interim(exchange),
+        )
+        sending = asyncio.ensure_future(self._send_body(exchange, pool, upstream, limit))
         try:
-            try:
-                response = await upstream.head(limit)
-            except BaseException:
-                pool.give_back(upstream)
-                raise
-            again = await self._respond(exchange, pool, upstream, response, sending=sending)
+            await answered
+            response = upstream.response
+            if response is None:
+                raise _failure(upstream)
+            if response.status == 101:
+                raise UpstreamProtocol("101 to a request that asked for no upgrade")
+            # What an answer leaves of the body is not worth sending: the connection ends with it.
+            last = not sending.done()
+            again = await self._stream(exchange, pool, upstream, response, last=last)
+            if not sending.done():
+                upstream.spoil()
+                return False
+            return again
         finally:
             if not sending.done():
                 sending.cancel()
             with suppress(asyncio.CancelledError):
                 await sending
-        return again
+            pool.give_back(upstream)
 
     async def _send_body(
-        self, exchange: Exchange, upstream: UpstreamConnection, limit: float
+        self, exchange: Exchange, pool: Pool, upstream: UpstreamConnection, limit: float
     ) -> None:
         """Send the body piece by piece, no faster than the upstream takes it."""
         chunked = exchange.message.chunked
+        idle = pool.upstream.timeouts.idle
         try:
             while True:
                 upstream.wait_for_client()
                 data = await exchange.read()
                 if not data:
                     break
+                upstream.wait_at_most(idle)
                 upstream.send(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
                 await upstream.drained()
             if chunked:
                 upstream.send(_LAST_CHUNK)
-            upstream.wait_at_most(limit)
+            upstream.wait_at_most(limit if upstream.response is None else idle)
         except ConnectionError:
             upstream.fail(ClientError("the client left"))
         except GatewayError as error:
@@ -132,47 +132,63 @@ class Forwarder:
 
     # --- the answer --------------------------------------------------------------------------
 
-    async def _respond(
+    def _pass_on(
+        self, exchange: Exchange, upstream: UpstreamConnection, response: ResponseHead
+    ) -> bool:
+        """Pass on an answer that is there as a whole: one write, its head and body together."""
+        transport = exchange.connection.transport
+        if transport is None:
+            raise ConnectionResetError
+        again = exchange.keep_alive
+        body = upstream.take_body()
+        exchange.status = response.status
+        exchange.reason = Reason.OK
+        exchange.bytes_out = len(body)
+        if response.length is not None or response.bodyless:
+            transport.write(self._head(exchange, response, b"", again=again) + body)
+        elif exchange.http10:
+            transport.write(self._head(exchange, response, b"", again=False) + body)
+            return False
+        else:
+            head = self._head(exchange, response, b"Transfer-Encoding: chunked", again=again)
+            transport.write(head + (_chunk(body) if body else b"") + _LAST_CHUNK)
+        return again
+
+    async def _stream(
         self,
         exchange: Exchange,
         pool: Pool,
         upstream: UpstreamConnection,
         response: ResponseHead,
         *,
-        sending: asyncio.Future[None] | None = None,
+        last: bool = False,
     ) -> bool:
-        """Pass an answer on. A small one is one write, its head and body together."""
+        """Pass on an answer as it comes.
+
+        Args:
+            last: Whether the client's connection ends with it.
+        """
         connection = exchange.connection
+        transport = connection.transport
+        if transport is None:
+            raise ConnectionResetError
+        endless = response.length is None and not response.bodyless
+        chunked = endless and not exchange.http10
+        again = exchange.keep_alive and not last and not (endless and not chunked)
+        framing = b"Transfer-Encoding: chunked" if chunked else b""
+        exchange.status = response.status
+        transport.write(self._head(exchange, response, framing, again=again))
+        sink = _sink(exchange, chunked=chunked)
+        connection.upstream = upstream  # paused from now on while the client takes no more
         try:
-            unfinished = sending is not None and not sending.done()
-            again = exchange.keep_alive and not unfinished
-            chunked = response.length is None and not response.bodyless and not exchange.http10
-            if response.length is None and not response.bodyless and exchange.http10:
-                again = False
-            transport = connection.transport
-            if transport is None:
-                raise ConnectionResetError
-            body = upstream.take_body()
-            head = self._head(exchange, response, chunked=chunked, again=again)
-            exchange.status = response.status
-            exchange.bytes_out = len(body)
-            if upstream.complete:
-                if chunked:
-                    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else _LAST_CHUNK
-                transport.write(head + body)
-            else:
-                if chunked and body:
-                    body = b"%x\r\n%b\r\n" % (len(body), body)
-                connection.upstream = upstream
-                upstream.stream_to(_sink(exchange, chunked=chunked))
-                transport.write(head + body)
+            if body := upstream.take_body():
+                sink(body)
+            if not upstream.complete:
+                upstream.stream_to(sink, idle=pool.upstream.timeouts.idle)
                 await upstream.finished()
-                if chunked:
-                    transport.write(_LAST_CHUNK)
+            if chunked:
+                transport.write(_LAST_CHUNK)
             exchange.reason = Reason.OK
-            if unfinished and sending is not None and not sending.done():
-                upstream.spoil()  # the rest of the request's body would be read as the next one
-                again = False
         except GatewayError as error:
             # The client was told a status already; now it must see that the body is broken.
             exchange.reason = error.reason
@@ -180,22 +196,21 @@ class Forwarder:
             return False
         finally:
             connection.upstream = None
-            pool.give_back(upstream)
         return again
 
     def _head(
-        self, exchange: Exchange, response: ResponseHead, *, chunked: bool, again: bool
+        self, exchange: Exchange, response: ResponseHead, framing: bytes, *, again: bool
     ) -> bytes:
-        status = response.status
-        head = [b"HTTP/1.1 %d %b" % (status, response.reason), *response.lines]
-        if response.cookies:
-            head += self._foreign(response.cookies)
-        if not response.dated:
+        status, reason, lines, cookies, dated, length, _ = response
+        head = [b"HTTP/1.1 %d %b" % (status, reason), *lines]
+        if cookies:
+            head += self._foreign(cookies)
+        if not dated:
             head.append(b"Date: " + self._date())
-        if chunked:
-            head.append(b"Transfer-Encoding: chunked")
-        elif response.length is not None and status != 204 and status >= 200:
-            head.append(b"Content-Length: %d" % response.length)
+        if framing:
+            head.append(framing)
+        elif length is not None and status != 204:
+            head.append(b"Content-Length: %d" % length)
         if not again:
             head.append(b"Connection: close")
         elif exchange.http10:
@@ -211,23 +226,44 @@ class Forwarder:
             if not is_gateway_cookie(line.partition(b":")[2], self._own_cookies)
         ]
 
-    def _interim(self, exchange: Exchange, response: ResponseHead) -> None:
-        """Pass on a 1xx answer, such as 103 (Early Hints)."""
-        transport = exchange.connection.transport
-        if transport is not None:
-            start = b"HTTP/1.1 %d %b" % (response.status, response.reason)
-            head = [start, *response.lines, b"\r\n"]
-            transport.write(b"\r\n".join(head))
+    def _interim(self, exchange: Exchange) -> Callable[[ResponseHead], None] | None:
+        """Return what passes on a 1xx answer, such as 103 (Early Hints)."""
+        if exchange.http10:
+            return None
+
+        def pass_on(response: ResponseHead) -> None:
+            transport = exchange.connection.transport
+            if transport is not None:
+                start = b"HTTP/1.1 %d %b" % (response.status, response.reason)
+                transport.write(b"\r\n".join([start, *response.lines, b"\r\n"]))
+
+        return pass_on
 
     async def _upgrade(
-        self, exchange: Exchange, upstream: UpstreamConnection, response: ResponseHead
-    ) -> None:
+        self,
+        exchange: Exchange,
+        upstream: UpstreamConnection,
+        response: ResponseHead,
+        *,
+        asked: bool,
+    ) -> bool:
+        if not asked:
+            raise UpstreamProtocol("101 to a request that asked for no upgrade")
         head = [b"HTTP/1.1 101 Switching Protocols", *response.lines]
         head += self._foreign(response.cookies)
         head += [b"Upgrade: websocket", b"Connection: Upgrade", b"\r\n"]
         exchange.status = 101
         exchange.reason = Reason.OK
         await tunnel(exchange, upstream, b"\r\n".join(head) + upstream.tail)
+        return False
+
+
+def _failure(upstream: UpstreamConnection) -> GatewayError:
+    return upstream.failure or UpstreamProtocol("no answer")
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def _sink(exchange: Exchange, *, chunked: bool) -> Callable[[bytes], None]:
@@ -238,7 +274,7 @@ def _sink(exchange: Exchange, *, chunked: bool) -> Callable[[bytes], None]:
         transport = connection.transport
         if transport is not None:
             exchange.bytes_out += len(data)
-            transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+            transport.write(_chunk(data) if chunked else data)
 
     return write
 

@@ -84,7 +84,6 @@ class Gateway:
         """Seconds below which ``sessions.due`` says no: asked only beyond."""
         self.trusted = config.server.trusted_proxies
         self.trust_unix = config.server.trust_unix
-        self.trusts_anybody = bool(self.trusted) or self.trust_unix
         self.forwarder = Forwarder(self.own_cookies, date)
         self.pools: Mapping[str, Pool] = {
             name: Pool(upstream, deadlines) for name, upstream in config.upstreams.items()

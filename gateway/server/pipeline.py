@@ -1,6 +1,6 @@
 """The way of one request, from its head to its record.
 
-    RequestHead -> Route? -> Session? -> Decision -> headers -> response -> record
+    head -> Route? -> Session? -> Decision -> headers -> response -> record
 
 This is the hot path: see ``docs/performance.md`` for what each trick gained.
 """
@@ -8,30 +8,17 @@ This is the hot path: see ``docs/performance.md`` for what each trick gained.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import structlog
 from aiohttp import hdrs
-from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
+from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from gateway.errors import (
-    AmbiguousPath,
-    ClientError,
-    ExpectationFailed,
-    GatewayError,
-    Reason,
-    StoreError,
-    VersionRefused,
-)
-from gateway.formats.token import key_of
+from gateway.errors import AmbiguousPath, ClientError, GatewayError, Reason, StoreError
 from gateway.model import Access, Allow, Challenge, CleanPath, Deny, Route, SessionKey
-from gateway.rules import cookies, paths, provenance, sessions, targets
-from gateway.rules.forwarded import client_address, is_trusted
+from gateway.rules import cookies, paths, sessions, targets
 from gateway.rules.policy import decide
 from gateway.rules.routes import find
 from gateway.server import refusals
@@ -40,31 +27,18 @@ from gateway.server.connection import UNREADABLE, Connection, is_request
 from gateway.server.exchange import Exchange
 from gateway.server.forwarding import check_length
 from gateway.server.gateway import Gateway, Identity, RoutePlan
+from gateway.server.head import Head, expects_continue, read_head
+from gateway.server.websocket import is_websocket, refused_upgrade
 from gateway.stores.cached import Held
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.records import RequestLog, fingerprint
 
 _PAGE_BODY = 64 * 1024
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
-_ASKS = (Access.LOGIN, Access.OPTIONAL)
+_NOBODY_ASKED = (Access.PUBLIC, Access.DENY)
+_BARE = ("GET", "HEAD")
+"""Methods whose requests have no framing when they have no body."""
 
 log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _Memo:
-    """What a connection's last request had, and what that came to.
-
-    Browsers and balancers send the same ``Host`` and ``Cookie`` over and over. Measured: 4 us a
-    request saved.
-    """
-
-    gateway: Gateway | None = None
-    host_header: str | None = None
-    provenance: bytes = b""
-    cookie_header: bytes | None = None
-    key: SessionKey | None = None
-    others: bytes = b""
 
 
 class Pipeline:
@@ -93,7 +67,9 @@ class Pipeline:
         self._date = date
         self._new_id = new_id
 
-    async def serve(self, connection: Connection, message: Any, payload: StreamReader) -> bool:
+    async def serve(
+        self, connection: Connection, message: RawRequestMessage, payload: StreamReader
+    ) -> bool:
         """Answer one request; return whether the connection may carry another one.
 
         Every way through here is counted and logged exactly once.
@@ -105,7 +81,7 @@ class Pipeline:
             if not is_request(message):
                 exchange.message = UNREADABLE
                 return self._answer(exchange, refusals.malformed(exchange, message))
-            return await self._pass(gateway, exchange)
+            return await self._pass(gateway, exchange, message, connection)
         except GatewayError as error:
             return self._fail(exchange, error)
         except (asyncio.CancelledError, ConnectionError):
@@ -118,79 +94,81 @@ class Pipeline:
             self._metrics.in_flight -= 1
             self._record(gateway, exchange)
 
-    async def _pass(self, gateway: Gateway, exchange: Exchange) -> bool:
-        message, connection = exchange.message, exchange.connection
+    async def _pass(
+        self,
+        gateway: Gateway,
+        exchange: Exchange,
+        message: RawRequestMessage,
+        connection: Connection,
+    ) -> bool:
         method = exchange.method = message.method
-        host_header = _check_framing(message)
-        host, raw_path, exchange.query = targets.read_target(message.path, host_header, method)
+        head = read_head(gateway, connection, message)
+        if head.request_id is not None:
+            exchange.request_id = head.request_id
+        host, raw_path, query = targets.read_target(message.path, head.host_header, method)
         path = paths.clean(raw_path)
-        exchange.host, exchange.path = host, path.text
+        exchange.host, exchange.path, exchange.query = host, path.text, query
         if exchange.payload is not EMPTY_PAYLOAD:
-            exchange.expects = _expects_continue(message)
-        trusted = gateway.trusts_anybody and is_trusted(
-            connection.peer, gateway.trusted, gateway.trust_unix
-        )
-        if trusted:
-            exchange.request_id = _given_id(message) or exchange.request_id
+            exchange.expects = expects_continue(message)
         if path.text.startswith(gateway.own_paths) and gateway.owns(path.text):
-            return await self._page(gateway, exchange, trusted=trusted)
+            return await self._page(gateway, exchange, head)
 
         found = find(gateway.table, host, path, method)
         route = found if isinstance(found, Route) else gateway.table.fallback
         if path.marks and paths.refused_marks(path, route):
             raise AmbiguousPath("the path holds what its route does not allow")
         plan = exchange.plan = gateway.plan(route)
-        lines, cookie_values = plan.fields.split(message.raw_headers)
-        memo = connection.memo
-        if memo is None or memo.gateway is not gateway:
-            memo = connection.memo = _Memo(gateway)
-        _read_cookies(gateway, memo, cookie_values)
         identity = None
-        if memo.key is not None and route.access in _ASKS:
-            now = self._wall()
-            held = gateway.sessions.peek(memo.key, now)
-            if held is None:
-                held = await self._load(gateway, memo.key, now)
-            else:
-                self._metrics.cache_hits += 1
-            if held is not None:
-                if now - held.session.touched_at >= gateway.update_age:
-                    held = self._touch(gateway, held, now)
-                identity = gateway.identity(held)
+        if head.key is not None and route.access not in _NOBODY_ASKED:
+            identity = self._known(gateway, head.key) or await self._ask(gateway, head.key)
+            if identity is not None:
                 exchange.user = identity.caller.user.id
                 exchange.session = identity.session.id
-        client = self._client(gateway, exchange) if trusted else connection.peer
         decision = decide(
             found,
             None if identity is None else identity.caller,
-            client=client,
+            client=head.client,
             fallback=gateway.table.fallback,
         )
         if not isinstance(decision, Allow):
             return self._refuse(gateway, exchange, decision)
         if decision.caller is None:
             identity = None
-        upgrade = message.upgrade and _is_websocket(exchange)
-        if upgrade and (deny := _refused_upgrade(plan, message, identity)) is not None:
-            return self._refuse(gateway, exchange, deny)
-        head = self._head(
-            gateway, exchange, path, lines, identity, upgrade=upgrade, trusted=trusted
-        )
+        upgrade = message.upgrade and is_websocket(exchange)
+        if upgrade:
+            denial = refused_upgrade(exchange, plan, signed_in=identity is not None)
+            if denial is not None:
+                return self._refuse(gateway, exchange, denial)
+        request = self._request(exchange, plan, path, head, identity, upgrade=upgrade)
         return await gateway.forwarder.forward(
-            exchange, plan.pool, head, limit=plan.limit, upgrade=upgrade
+            exchange, plan.pool, request, limit=plan.limit, upgrade=upgrade
         )
 
     # --- who asks ----------------------------------------------------------------------------
 
-    async def _load(self, gateway: Gateway, key: SessionKey, now: float) -> Held | None:
-        """Ask the store for a session that is not in the cache."""
+    def _known(self, gateway: Gateway, key: SessionKey) -> Identity | None:
+        """Return who holds the session, where this process knows; slide its expiry."""
+        now = self._wall()
+        held = gateway.sessions.peek(key, now)
+        if held is None:
+            return None
+        self._metrics.cache_hits += 1
+        if now - held.session.touched_at >= gateway.update_age:
+            held = self._touch(gateway, held, now)
+        return gateway.identity(held)
+
+    async def _ask(self, gateway: Gateway, key: SessionKey) -> Identity | None:
+        """Return who holds the session, as the store knows; None where there is none."""
         self._metrics.cache_misses += 1
         try:
             held = await gateway.sessions.get(key)
         except StoreError:
             self._metrics.store_errors += 1
             raise
-        return None if held is None or sessions.is_over(held.session, now) else held
+        now = self._wall()
+        if held is None or sessions.is_over(held.session, now):
+            return None
+        return gateway.identity(self._touch(gateway, held, now))
 
     def _touch(self, gateway: Gateway, held: Held, now: float) -> Held:
         """Slide the expiry, if it is time to."""
@@ -198,68 +176,51 @@ class Pipeline:
             return gateway.sessions.touch_soon(held.session)
         return held
 
-    def _client(self, gateway: Gateway, exchange: Exchange) -> str:
-        """Return the address that a trusted proxy speaks for."""
-        peer = exchange.connection.peer
-        chain = exchange.message.headers.getall("X-Forwarded-For", [])
-        return client_address(peer, chain, gateway.trusted, gateway.trust_unix)
-
     # --- towards the upstream ----------------------------------------------------------------
 
-    def _head(
+    def _request(
         self,
-        gateway: Gateway,
         exchange: Exchange,
+        plan: RoutePlan,
         path: CleanPath,
-        lines: list[bytes],
+        head: Head,
         identity: Identity | None,
         *,
         upgrade: bool,
-        trusted: bool,
     ) -> bytes:
         """Return the whole head for the upstream, made of what was understood."""
-        message = exchange.message
-        memo: _Memo = exchange.connection.memo
-        plan = exchange.plan
-        assert plan is not None  # noqa: S101  it was found before anything was decided
         forwarding = plan.route.forwarding
         target = path.text
         if plan.rewrites:
             target = paths.rewrite(path, forwarding.strip_prefix, forwarding.add_prefix)
         if exchange.query:
             target = f"{target}?{exchange.query}"
-        host_header = message.headers.get(hdrs.HOST)
-        host = plan.host
-        if host is None:
-            # HTTP/1.0 may leave it out; towards the upstream there is one always.
-            host = (host_header or plan.pool.upstream.target.authority).encode()
-        head = [
-            f"{exchange.method} {target} HTTP/1.1\r\nHost: ".encode("utf-8", "surrogateescape")
-            + host,
-            *lines,
-        ]
-        if memo.others:
-            head.append(b"Cookie: " + memo.others)
-        if exchange.payload is not EMPTY_PAYLOAD or exchange.method not in ("GET", "HEAD"):
-            exchange.body_limit = forwarding.max_body
-            exchange.idle = plan.pool.upstream.timeouts.idle
-            if message.chunked:
-                head.append(b"Transfer-Encoding: chunked")
-            elif (length := message.headers.get(hdrs.CONTENT_LENGTH)) is not None:
-                check_length(length, forwarding.max_body)
-                head.append(b"Content-Length: " + length.encode())
+        start = f"{exchange.method} {target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
+        block = head.for_route(plan)
+        if exchange.payload is not EMPTY_PAYLOAD or exchange.method not in _BARE:
+            block += self._framing(exchange, plan)
         if upgrade:
-            head.append(b"Upgrade: websocket\r\nConnection: Upgrade")
-        if trusted or memo.host_header != host_header or not memo.provenance:
-            memo.provenance = _provenance(gateway, exchange, host_header or "", trusted=trusted)
-            memo.host_header = None if trusted else host_header
-        tail = f"X-Request-Id: {exchange.request_id}\r\n\r\n".encode()
-        block = b"" if identity is None else identity.block
-        return b"\r\n".join(head) + b"\r\n" + memo.provenance + block + tail
+            block += b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        if identity is not None:
+            block += identity.block
+        return start + block + f"X-Request-Id: {exchange.request_id}\r\n\r\n".encode()
+
+    def _framing(self, exchange: Exchange, plan: RoutePlan) -> bytes:
+        """Return the field that says where the body ends; refuse a body that is too long."""
+        message = exchange.message
+        limit = exchange.body_limit = plan.route.forwarding.max_body
+        exchange.idle = plan.pool.upstream.timeouts.idle
+        if message.chunked:
+            return b"Transfer-Encoding: chunked\r\n"
+        length = message.headers.get(hdrs.CONTENT_LENGTH)
+        if length is None:
+            return b""
+        check_length(length, limit)
+        return b"Content-Length: %d\r\n" % int(length)
 
     # --- answers of our own ------------------------------------------------------------------
 
-    async def _page(self, gateway: Gateway, exchange: Exchange, *, trusted: bool) -> bool:
+    async def _page(self, gateway: Gateway, exchange: Exchange, head: Head) -> bool:
         """Answer with a page or endpoint of the gateway itself."""
         message = exchange.message
         exchange.body_limit = _PAGE_BODY
@@ -273,12 +234,11 @@ class Pipeline:
             headers=message.headers,
             cookies=cookies.parse_all(values),
             body=body,
-            client=self._client(gateway, exchange) if trusted else exchange.connection.peer,
+            client=head.client,
             request_id=exchange.request_id,
             navigation=refusals.is_navigation(exchange),
         )
-        answer = await gateway.endpoints.handle(request)
-        return self._answer(exchange, answer)
+        return self._answer(exchange, await gateway.endpoints.handle(request))
 
     def _answer(self, exchange: Exchange, answer: Answer, *, keep_alive: bool = True) -> bool:
         return exchange.answer(answer, self._date(), keep_alive=keep_alive and exchange.keep_alive)
@@ -303,9 +263,11 @@ class Pipeline:
                 reason=error.reason,
                 detail=str(error),
             )
-        # A body that is not read to its end, or whose framing is broken, ends the connection.
-        whole = not (exchange.has_body and isinstance(error, ClientError))
-        return self._answer(exchange, refusals.failed(exchange, error), keep_alive=whole)
+        # Who breaks the rules of HTTP may mean something else by the bytes that follow.
+        understood = not isinstance(error, ClientError) or (
+            isinstance(error, AmbiguousPath) and not exchange.has_body
+        )
+        return self._answer(exchange, refusals.failed(exchange, error), keep_alive=understood)
 
     # --- the record --------------------------------------------------------------------------
 
@@ -318,116 +280,25 @@ class Pipeline:
             meter = gateway.own_pages if exchange.reason is Reason.PAGE else gateway.unrouted
         meter.count(exchange.status, exchange.reason, seconds)
         if self._request_log is not None:
-            self._request_log.write(
-                now=self._wall(),
-                request_id=exchange.request_id,
-                method=exchange.method,
-                host=exchange.host,
-                path=exchange.path,
-                route="" if plan is None else plan.route.id,
-                status=exchange.status,
-                reason=exchange.reason,
-                seconds=seconds,
-                client=exchange.connection.peer,
-                user=exchange.user,
-                session=fingerprint(exchange.session) if exchange.session else "",
-                upstream="" if plan is None else plan.route.forwarding.upstream,
-                bytes_in=exchange.bytes_in,
-                bytes_out=exchange.bytes_out,
-            )
+            self._write_log(self._request_log, exchange, seconds)
 
-
-# --- reading the request -------------------------------------------------------------------------
-
-
-def _check_framing(message: RawRequestMessage) -> str | None:
-    """Refuse what aiohttp's parser lets pass though RFC 9112 does not; return ``Host``."""
-    version = message.version
-    if version != HttpVersion11:
-        if version != HttpVersion10:
-            raise VersionRefused(f"HTTP/{version.major}.{version.minor}")
-        if message.chunked or hdrs.TRANSFER_ENCODING in message.headers:
-            raise ClientError("Transfer-Encoding in HTTP/1.0")  # section 6.1
-        return message.headers.get(hdrs.HOST)
-    if not message.chunked and hdrs.TRANSFER_ENCODING in message.headers:
-        raise ClientError("a Transfer-Encoding that is not chunked")
-    return message.headers.get(hdrs.HOST)
-
-
-def _expects_continue(message: RawRequestMessage) -> bool:
-    expected = message.headers.get(hdrs.EXPECT)
-    if expected is None or message.version == HttpVersion10:
-        return False
-    if expected.lower() != "100-continue":
-        raise ExpectationFailed("an expectation that is not 100-continue")
-    return True
-
-
-def _read_cookies(gateway: Gateway, memo: _Memo, values: list[bytes]) -> None:
-    """See to it that the memo holds what these ``Cookie`` fields say."""
-    if len(values) == 1:
-        header = values[0]
-        if header == memo.cookie_header:
-            return
-    else:
-        header = None
-    memo.cookie_header = header
-    memo.key, memo.others = None, b""
-    if values:
-        own, memo.others = cookies.read(values, gateway.own_cookies)
-        token = own.get(gateway.cookie)
-        if token is not None:
-            memo.key = key_of(token.decode("latin-1"))
-
-
-def _given_id(message: RawRequestMessage) -> str | None:
-    """Return the request id that a trusted proxy gave, if it is one."""
-    given = message.headers.get("X-Request-Id")
-    return given if given is not None and _REQUEST_ID.fullmatch(given) else None
-
-
-def _provenance(gateway: Gateway, exchange: Exchange, host: str, *, trusted: bool) -> bytes:
-    connection = exchange.connection
-    headers = exchange.message.headers
-    proto = "https" if connection.secure else gateway.public_scheme
-    if not trusted:
-        return provenance.provenance_block(
-            peer=connection.peer, chain=(), elements=(), host=host, proto=proto
+    def _write_log(self, request_log: RequestLog, exchange: Exchange, seconds: float) -> None:
+        plan, head = exchange.plan, exchange.connection.memo
+        client = exchange.connection.peer if head is None else head.client
+        request_log.write(
+            now=self._wall(),
+            request_id=exchange.request_id,
+            method=exchange.method,
+            host=exchange.host,
+            path=exchange.path,
+            route="" if plan is None else plan.route.id,
+            status=exchange.status,
+            reason=exchange.reason,
+            seconds=seconds,
+            client=client,
+            user=exchange.user,
+            session=fingerprint(exchange.session) if exchange.session else "",
+            upstream="" if plan is None else plan.route.forwarding.upstream,
+            bytes_in=exchange.bytes_in,
+            bytes_out=exchange.bytes_out,
         )
-    return provenance.provenance_block(
-        peer=connection.peer,
-        chain=headers.getall("X-Forwarded-For", []),
-        elements=headers.getall("Forwarded", []),
-        host=provenance.believed_host(headers.get("X-Forwarded-Host"), host),
-        proto=provenance.believed_proto(headers.get("X-Forwarded-Proto"), proto),
-    )
-
-
-# --- WebSocket -----------------------------------------------------------------------------------
-
-
-def _is_websocket(exchange: Exchange) -> bool:
-    """Whether an upgrade is one to WebSocket; any other is ignored (RFC 9110 section 7.8)."""
-    message = exchange.message
-    if message.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
-        return False
-    if exchange.method != "GET" or exchange.has_body or exchange.http10:
-        raise ClientError("a WebSocket begins with a GET without a body in HTTP/1.1")
-    return True
-
-
-def _refused_upgrade(
-    plan: RoutePlan, message: RawRequestMessage, identity: Identity | None
-) -> Deny | None:
-    """Return why a WebSocket may not be opened.
-
-    Browsers let any page open one, with the user's cookies: where a session came with it, the
-    page has to be one of ours. Without ``Origin`` it is no browser.
-    """
-    if not plan.route.forwarding.websocket:
-        return Deny(reason=Reason.NO_WEBSOCKET, route=plan.route)
-    if identity is not None:
-        origins = message.headers.getall(hdrs.ORIGIN, [])
-        if origins and (len(origins) > 1 or origins[0].lower() not in plan.origins):
-            return Deny(reason=Reason.WRONG_ORIGIN, route=plan.route)
-    return None

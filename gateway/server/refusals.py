@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp.http_exceptions import LineTooLong
 
-from gateway.errors import GatewayError, Reason, StoreUnavailable
+from gateway.errors import ClientError, GatewayError, Reason, StoreUnavailable
 from gateway.model import Challenge, Deny
 from gateway.rules import navigation
 from gateway.rules.denials import refuse
@@ -71,7 +71,9 @@ def malformed(exchange: Exchange, note: Any) -> Answer:
         note: What aiohttp's protocol left in the place of a message.
     """
     status, reason = 400, Reason.BAD_REQUEST
-    if isinstance(note.exc, LineTooLong):
+    if isinstance(note.exc, ClientError):
+        status, reason = note.exc.status, note.exc.reason
+    elif isinstance(note.exc, LineTooLong):
         reason = Reason.HEAD_TOO_LARGE
         status = 414 if str(MAX_LINE) in str(note.exc) else 431
     elif "Too many headers" in note.message:

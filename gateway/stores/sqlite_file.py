@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -133,8 +134,11 @@ def identity(path: Path) -> tuple[int, int]:
 
 def connect(path: Path, timeout: float) -> sqlite3.Connection:
     """Return a connection to the file, which is made if it is missing, for its owner alone."""
-    # SQLite would make it with the usual mode. Its -wal and -shm files take over this one's.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    # SQLite would make it with the usual mode. Its -wal and -shm files take over this one's. A file
+    # that is there is never opened here: closing it again would drop the locks that this process
+    # holds on it (POSIX), and the next one to come would take the database for its own.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     return sqlite3.connect(path, timeout=timeout, isolation_level=None)
 
 
