@@ -8,7 +8,18 @@ from __future__ import annotations
 
 import re
 
+from gateway.config.suggestions import did_you_mean
 from gateway.rules.headers import fold
+
+# Those of IANA's registry that llhttp reads, and so all that a request can have.
+METHODS = frozenset(
+    (
+        *("ACL", "BIND", "CHECKOUT", "COPY", "DELETE", "GET", "HEAD", "LINK", "LOCK", "MERGE"),
+        *("MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE", "M-SEARCH", "NOTIFY", "OPTIONS", "PATCH"),
+        *("POST", "PROPFIND", "PROPPATCH", "PURGE", "PUT", "QUERY", "REBIND", "REPORT", "SEARCH"),
+        *("SOURCE", "SUBSCRIBE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE"),
+    )
+)
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -65,6 +76,8 @@ def method(name: str) -> str:
         raise ValueError("the gateway forwards neither CONNECT nor TRACE")
     if not _TOKEN.fullmatch(name) or name != name.upper():
         raise ValueError("expected a method in capitals, such as GET or POST")
+    if name not in METHODS:
+        raise ValueError(f"the parser knows no such method{did_you_mean(name, METHODS)}")
     return name
 
 

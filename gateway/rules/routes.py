@@ -7,25 +7,11 @@ and not on the number of routes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import AddressValueError, IPv6Address
-from urllib.parse import quote
 
-from gateway.errors import AmbiguousPath
 from gateway.model import CleanPath, Route
-from gateway.rules.paths import clean
-
-ONE = "*"
-REST = "**"
-
-_NAMED = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
-_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
-
-
-class PatternFault(ValueError):
-    """A path pattern or host that cannot be understood; the message says why."""
+from gateway.rules.patterns import REST, Wild, check_host, fold_case, spell, split_pattern
 
 
 class Tie(ValueError):
@@ -124,7 +110,7 @@ def compile_routes(routes: Iterable[Route], fallback: Route) -> RouteTable:
         # A route that ignores case and one that does not may spell the same pattern differently.
         spelling = (
             host,
-            "/".join(s if isinstance(s, _Wild) else _spell(fold_case(s)) for s in segments),
+            "/".join(s if isinstance(s, Wild) else spell(fold_case(s)) for s in segments),
         )
         for other in claims.setdefault(spelling, []):
             if other.case_insensitive != route.case_insensitive and _share(other, route):
@@ -166,108 +152,6 @@ def find(table: RouteTable, host: str, path: CleanPath, method: str) -> Route | 
     return table.fallback
 
 
-def check_pattern(pattern: str, allow: frozenset[str] = frozenset()) -> str:
-    """Return the one spelling of a path pattern; two patterns that match alike spell alike.
-
-    Raises:
-        PatternFault: It is no pattern; the message says what is wrong.
-    """
-    return "/" + "/".join(_spell(segment) for segment in split_pattern(pattern, allow))
-
-
-def check_host(host: str) -> str:
-    """Return the one spelling of a route's host: lower-case, without trailing dot.
-
-    An IPv6 address, in brackets or not, comes as ``targets.host_name`` says it: without brackets,
-    in its shortest form.
-
-    Raises:
-        PatternFault: It is neither a host name nor ``*.`` and a host name.
-    """
-    name = host.lower().removesuffix(".")
-    if ":" in name:
-        bracketed = name.startswith("[") and name.endswith("]")
-        try:
-            return str(IPv6Address(name[1:-1] if bracketed else name))
-        except AddressValueError:
-            pass  # an address with a port, most likely
-    labels = name.removeprefix("*.").split(".")
-    if not all(_LABEL.fullmatch(label) for label in labels):
-        raise PatternFault(
-            "expected a host name such as app.example.com or *.example.com, without scheme or port"
-        )
-    return name
-
-
-class _Wild(str):
-    """A segment of a pattern that stands for any text; a literal ``*`` is no ``_Wild``."""
-
-    __slots__ = ()
-
-
-def is_wild(segment: str) -> bool:
-    """Whether a segment of ``split_pattern`` stands for any text."""
-    return isinstance(segment, _Wild)
-
-
-def split_pattern(pattern: str, allow: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Yield a pattern's segments, literals decoded, wildcards as ``_Wild``."""
-    if not pattern.startswith("/"):
-        raise PatternFault("a path begins with /")
-    parts = pattern[1:].removesuffix("/").split("/") if pattern != "/" else []
-    for at, part in enumerate(parts):
-        if part == REST:
-            if at != len(parts) - 1:
-                raise PatternFault("** stands only at the end")
-            yield _Wild(REST)
-        elif part == ONE or _NAMED.fullmatch(part):
-            yield _Wild(ONE)
-        elif not part:
-            raise PatternFault("a path has no empty segment (//)")
-        elif set(part) & set("*{}"):
-            raise PatternFault(
-                f"{part!r}: a segment is a literal, {{name}}, * or, at the end, **; "
-                "a literal * or brace is written %2A, %7B or %7D"
-            )
-        elif "?" in part:
-            raise PatternFault("the query is never matched; a literal ? is written %3F")
-        else:
-            yield _literal(part, allow)
-
-
-def _literal(part: str, allow: frozenset[str]) -> str:
-    try:
-        path = clean("/" + quote(part, safe="".join(map(chr, range(0x80)))))
-    except AmbiguousPath as error:
-        raise PatternFault(f"{part!r}: {error}") from None
-    if refused := path.marks - allow:
-        raise PatternFault(f"{part!r}: list {sorted(refused)} in allow_in_path first")
-    return path.segments[0]
-
-
-def _spell(segment: str) -> str:
-    return str(segment) if isinstance(segment, _Wild) else quote(segment, safe="")
-
-
-def fold_case(text: str) -> str:
-    """Fold case as a JavaScript regular expression with the flag ``i`` does.
-
-    Express matches that way, and ``case: insensitive`` is for upstreams such as Express.
-
-    Source: ECMA-262, Canonicalize.
-    """
-    if text.isascii():
-        return text.upper()
-    return "".join(map(_fold_character, text))
-
-
-def _fold_character(character: str) -> str:
-    upper = character.upper()
-    if len(upper) != 1 or (ord(character) >= 0x80 > ord(upper)):
-        return character
-    return upper
-
-
 def _share(one: Route, other: Route) -> bool:
     """Whether two routes of the same pattern would own the same request."""
     if not one.methods or not other.methods:
@@ -277,7 +161,7 @@ def _share(one: Route, other: Route) -> bool:
 
 def _leaf(node: _Node, segments: Iterable[str], *, fold: bool) -> _Leaf:
     for segment in segments:
-        if not isinstance(segment, _Wild):
+        if not isinstance(segment, Wild):
             children, name = (node.folded, fold_case(segment)) if fold else (node.literal, segment)
             node = children.setdefault(name, _Node())
         elif segment == REST:

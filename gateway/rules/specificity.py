@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.model import CleanPath, Route
-from gateway.rules.routes import ONE, RouteTable, compile_routes, find, is_wild, split_pattern
+from gateway.rules.patterns import ONE, is_wild, split_pattern
+from gateway.rules.routes import RouteTable, compile_routes, find
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

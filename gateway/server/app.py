@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from email.utils import formatdate
 from pathlib import Path
 
 import structlog
@@ -23,8 +22,10 @@ from gateway.config.users_file import load_users
 from gateway.errors import ConfigError, GatewayError, StoreError
 from gateway.login.passwords import Passwords
 from gateway.login.users import UsersFile
+from gateway.server import pages
 from gateway.server.admin import admin_app
 from gateway.server.auth_endpoints import AuthEndpoints
+from gateway.server.clock import Clock, RequestIds
 from gateway.server.connection import Server
 from gateway.server.gateway import Gateway
 from gateway.server.pipeline import Pipeline
@@ -40,40 +41,6 @@ from gateway.upstream.deadlines import Deadlines
 log = structlog.get_logger()
 
 _BACKLOG = 1024
-
-
-class Clock:
-    """The time of day, and ``Date`` written once a second."""
-
-    def __init__(self) -> None:
-        self._second = 0
-        self._date = b""
-
-    @staticmethod
-    def wall() -> float:
-        """Return Unix seconds."""
-        return time.time()
-
-    def date(self) -> bytes:
-        """Return the value of ``Date`` for now (RFC 9110 section 5.6.7)."""
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._date = formatdate(second, usegmt=True).encode()
-        return self._date
-
-
-class RequestIds:
-    """Ids that tell this process's requests from all others: a random part and a number."""
-
-    def __init__(self) -> None:
-        self._prefix = secrets.token_hex(8)
-        self._number = 0
-
-    def new(self) -> str:
-        """Return the next one."""
-        self._number += 1
-        return f"{self._prefix}{self._number:08x}"
 
 
 class App:
@@ -127,6 +94,7 @@ class App:
         request_log = RequestLog(self._writer) if config.server.request_log else None
         if request_log is not None:
             stack.callback(request_log.close)
+        pages.prepare()
         self._pipeline = Pipeline(
             self._build(config),
             metrics=self._metrics,
@@ -258,19 +226,17 @@ class App:
 
     # --- reload ------------------------------------------------------------------------------
 
-    def reload(self) -> None:
+    async def reload(self) -> None:
         """Take the file's new content where it is valid; otherwise go on as before, and say why.
 
         Addresses, TLS files and the session store are those of the start.
         """
         try:
-            config = load_file(Path(self.config.file), os.environ)
-            lasting = _lasting(config)
-            if lasting != _lasting(self.config):
-                raise GatewayError(
-                    "server.listen, tls, admin, limits or session.store, cache, timeout "
-                    "changed: this needs a restart"
-                )
+            # In a thread: a long file takes longer than a request may wait.
+            config = await asyncio.to_thread(load_file, Path(self.config.file), os.environ)
+            before, after = _lasting(self.config), _lasting(config)
+            if changed := [name for name in after if after[name] != before[name]]:
+                raise GatewayError(f"only a restart can change {', '.join(changed)}")
             gateway = self._build(config)
         except ConfigError as error:
             self._metrics.reloads_failed += 1
@@ -322,21 +288,21 @@ async def serve(config: Config, *, ready: Callable[[list[str]], None] | None = N
     log.info("stopped")
 
 
-def _lasting(config: Config) -> tuple[object, ...]:
+def _lasting(config: Config) -> dict[str, object]:
     """Return what a reload cannot change."""
     server, session = config.server, config.session
-    return (
-        server.listen,
-        server.tls,
-        server.admin,
-        server.keepalive_timeout,
-        server.header_timeout,
-        server.request_log,
-        session.store,
-        session.cache,
-        session.store_timeout,
-        session.lifetime,
-    )
+    return {
+        "server.listen": server.listen,
+        "server.tls": server.tls,
+        "server.admin": server.admin,
+        "server.keepalive_timeout": server.keepalive_timeout,
+        "server.header_timeout": server.header_timeout,
+        "server.request_log": server.request_log,
+        "session.store": session.store,
+        "session.store_timeout": session.store_timeout,
+        "session.cache": session.cache,
+        "session lifetimes": session.lifetime,
+    }
 
 
 async def _listen_unix(near: Server, path: Path, context: ssl.SSLContext | None) -> asyncio.Server:

@@ -11,7 +11,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -20,9 +20,6 @@ from aiohttp.web_protocol import ERROR, _ErrInfo
 
 from gateway.errors import ClientError, ClientTimeout, HeadTooLarge
 from gateway.upstream.deadlines import NEVER, Deadlines
-
-if TYPE_CHECKING:
-    from gateway.upstream.connection import UpstreamConnection
 
 MAX_LINE = 16 * 1024
 """Bytes of a request target; more is 414."""
@@ -38,6 +35,16 @@ UNREADABLE = ERROR
 """Stands for the message of a request that could not be read."""
 
 Serve = Callable[["Connection", Any, StreamReader], Awaitable[bool]]
+
+
+class Pausable(Protocol):
+    """A source of bytes for the client."""
+
+    def pause_reading(self) -> None:
+        """Let no more come for now."""
+
+    def resume_reading(self) -> None:
+        """Let them come again."""
 
 
 class Server(web.Server):
@@ -122,8 +129,8 @@ class Connection(web.RequestHandler):
         """The peer's address; empty on a Unix socket."""
         self.memo: Any = None
         """What the pipeline remembers of this connection from one request to the next."""
-        self.upstream: UpstreamConnection | None = None
-        """Whose answer is being passed on: it is paused while this client takes no more."""
+        self.upstream: Pausable | None = None
+        """Whose bytes are being passed on: it is paused while this client takes no more."""
         self.waiting_body: StreamReader | None = None
         """The body that the request under way still waits for."""
 

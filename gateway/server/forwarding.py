@@ -66,7 +66,9 @@ class Forwarder:
             if response is None:
                 raise _failure(upstream)
             if response.status == 101:
-                return await self._upgrade(exchange, upstream, response, asked=upgrade)
+                if not upgrade:
+                    raise UpstreamProtocol("101 to a request that asked for no upgrade")
+                return await self._upgrade(exchange, pool, upstream, response)
             if upstream.complete:
                 return self._pass_on(exchange, upstream, response)
             return await self._stream(exchange, pool, upstream, response)
@@ -242,19 +244,16 @@ class Forwarder:
     async def _upgrade(
         self,
         exchange: Exchange,
+        pool: Pool,
         upstream: UpstreamConnection,
         response: ResponseHead,
-        *,
-        asked: bool,
     ) -> bool:
-        if not asked:
-            raise UpstreamProtocol("101 to a request that asked for no upgrade")
         head = [b"HTTP/1.1 101 Switching Protocols", *response.lines]
         head += self._foreign(response.cookies)
         head += [b"Upgrade: websocket", b"Connection: Upgrade", b"\r\n"]
         exchange.status = 101
         exchange.reason = Reason.OK
-        await tunnel(exchange, upstream, b"\r\n".join(head) + upstream.tail)
+        await tunnel(exchange, upstream, b"\r\n".join(head), pool.deadlines)
         return False
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.config.config import Config
-from gateway.model import Caller, Route, Session, Target, Upstream
+from gateway.model import Caller, IdentityField, Route, Session, Target, Upstream
 from gateway.rules import csrf
-from gateway.rules.headers import RequestFields
-from gateway.rules.identity import identity_block
+from gateway.rules.headers import RequestFields, fold
+from gateway.rules.identity import REQUEST_ID, identity_block
 from gateway.rules.paths import under
 from gateway.rules.roles import is_plain_name
 from gateway.server.auth_endpoints import AuthEndpoints
@@ -79,6 +79,13 @@ class Gateway:
         self.base_path = config.server.base_path
         self.login_path = config.login.path
         self.public_scheme, _, self.realm = config.server.public_url.partition("://")
+        others = [
+            name
+            for name, field in config.identity_headers.items()
+            if field is IdentityField.REQUEST_ID and fold(name) != fold(REQUEST_ID)
+        ]
+        self.ending = "".join(f"{name}: {{0}}\r\n" for name in (REQUEST_ID, *others)) + "\r\n"
+        """The end of every head for an upstream, to be formatted with the request's id."""
         self.own_paths = (self.base_path, self.login_path)
         self.update_age = min(self.lifetime.update_age, self.lifetime.idle_timeout / 2)
         """Seconds below which ``sessions.due`` says no: asked only beyond."""

@@ -203,7 +203,7 @@ class Pipeline:
             block += b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
         if identity is not None:
             block += identity.block
-        return start + block + f"X-Request-Id: {exchange.request_id}\r\n\r\n".encode()
+        return start + block + head.gateway.ending.format(exchange.request_id).encode()
 
     def _framing(self, exchange: Exchange, plan: RoutePlan) -> bytes:
         """Return the field that says where the body ends; refuse a body that is too long."""

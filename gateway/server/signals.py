@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
 
@@ -29,7 +29,7 @@ class Signals:
         for number in (*_STOP, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
-    async def wait(self, *, on_reload: Callable[[], None]) -> None:
+    async def wait(self, *, on_reload: Callable[[], Awaitable[None]]) -> None:
         """Return when the process is to stop; call ``on_reload`` for every wish to reload."""
         while await self._events.get() != "stop":
-            on_reload()
+            await on_reload()

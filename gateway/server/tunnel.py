@@ -6,12 +6,16 @@ import asyncio
 
 from gateway.server.exchange import Exchange
 from gateway.upstream.connection import UpstreamConnection
+from gateway.upstream.deadlines import Deadlines
+from gateway.upstream.tunnel import UpstreamTunnel
 
 IDLE_LIMIT = 3600.0
 """Seconds without a byte either way after which a tunnel is closed."""
 
 
-async def tunnel(exchange: Exchange, upstream: UpstreamConnection, head: bytes) -> None:
+async def tunnel(
+    exchange: Exchange, upstream: UpstreamConnection, head: bytes, deadlines: Deadlines
+) -> None:
     """Answer with ``head`` and join the two connections until one of them ends."""
     connection = exchange.connection
     client = connection.transport
@@ -23,21 +27,18 @@ async def tunnel(exchange: Exchange, upstream: UpstreamConnection, head: bytes) 
         if not ended.done():
             ended.set_result(None)
 
-    def to_client(data: bytes) -> None:
-        exchange.bytes_out += len(data)
-        if connection.transport is not None:
-            connection.transport.write(data)
+    far = UpstreamTunnel(
+        upstream, _Client(exchange, client), deadlines, idle=IDLE_LIMIT, closed=end
+    )
 
     def to_upstream(data: bytes) -> None:
         exchange.bytes_in += len(data)
-        upstream.wait_at_most(IDLE_LIMIT)
-        upstream.transport.write(data)
+        far.send(data)
 
-    connection.upstream = upstream  # paused while the client takes no more
-    upstream.join(
-        to_client, end, idle=IDLE_LIMIT, pause=client.pause_reading, resume=client.resume_reading
-    )
     client.write(head)
+    connection.upstream = far  # paused while the client takes no more
+    if early := upstream.upgrade(far):
+        far.data_received(early)
     connection.tunnel_to(to_upstream, end)
     try:
         await ended
@@ -45,4 +46,25 @@ async def tunnel(exchange: Exchange, upstream: UpstreamConnection, head: bytes) 
         connection.upstream = None
         if connection.transport is not None:
             connection.transport.close()
-        upstream.transport.close()
+        far.close()
+
+
+class _Client:
+    """The client's end of a tunnel."""
+
+    def __init__(self, exchange: Exchange, transport: asyncio.Transport) -> None:
+        self._exchange = exchange
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._exchange.bytes_out += len(data)
+            self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()

@@ -37,15 +37,6 @@ class ResponseHead(NamedTuple):
     """Whether the answer has no body whatever its fields say (HEAD, 204, 304, 101)."""
 
 
-class _Tunnel(NamedTuple):
-    """The other end of an upgraded connection."""
-
-    send: Callable[[bytes], None]
-    closed: Callable[[], None]
-    pause: Callable[[], None]
-    resume: Callable[[], None]
-
-
 class UpstreamConnection(asyncio.Protocol):
     """Carries one exchange at a time.
 
@@ -75,7 +66,6 @@ class UpstreamConnection(asyncio.Protocol):
         "_reading",
         "_reason",
         "_sink",
-        "_tunnel",
         "_until_close",
         "_waiter",
         "busy",
@@ -108,7 +98,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether the whole answer has come."""
         self.failure: GatewayError | None = None
         self.tail = b""
-        """What followed the head of a 101 before ``join``."""
+        """What followed the head of a 101 before ``upgrade``."""
         self._is_head = False
         self._fields: list[tuple[bytes, bytes]] = []
         self._reason = b""
@@ -121,7 +111,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._on_interim: Callable[[ResponseHead], None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._ended: asyncio.Future[None] | None = None
-        self._tunnel: _Tunnel | None = None
         self._drained: asyncio.Future[None] | None = None
         self._reading = True
         self._lost = False
@@ -197,30 +186,14 @@ class UpstreamConnection(asyncio.Protocol):
         if self.failure is not None:
             raise self.failure
 
-    def join(
-        self,
-        send: Callable[[bytes], None],
-        closed: Callable[[], None],
-        *,
-        idle: float,
-        pause: Callable[[], None],
-        resume: Callable[[], None],
-    ) -> None:
-        """After a 101: hand every byte on.
-
-        Args:
-            send: Takes what comes from the upstream.
-            closed: Is told when the upstream closed.
-            idle: Seconds without a byte after which the connection is closed.
-            pause: Is told when the upstream takes no more.
-            resume: Is told when it takes more again.
-        """
+    def upgrade(self, protocol: asyncio.Protocol) -> bytes:
+        """After a 101, hand the connection over; return what has come already."""
         self._keep = False
-        self._tunnel = _Tunnel(send, closed, pause, resume)
-        self._idle_limit = idle
-        self.wait_at_most(idle)
+        self.deadline = NEVER
+        self.transport.set_protocol(protocol)
         if self._lost:
-            closed()
+            protocol.connection_lost(None)
+        return self.tail
 
     def spoil(self) -> None:
         """Let this exchange be the last one on the connection."""
@@ -252,7 +225,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def wait_at_most(self, seconds: float) -> None:
         """From now on, give the upstream this long for its next sign of life."""
-        if self.busy and (self._tunnel is not None or not self.complete):
+        if self.busy and not self.complete:
             self.deadline = self._loop.time() + seconds
 
     def wait_for_client(self) -> None:
@@ -263,18 +236,12 @@ class UpstreamConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Note that the upstream takes bytes more slowly than they come."""
         self._drained = self._loop.create_future()
-        if self._tunnel is not None:
-            self._tunnel.pause()
 
     def resume_writing(self) -> None:
         """Let those wait no longer who wait in ``drained``."""
         drained, self._drained = self._drained, None
-        if drained is None:
-            return
-        if not drained.done():
+        if drained is not None and not drained.done():
             drained.set_result(None)
-        if self._tunnel is not None and not self._lost:
-            self._tunnel.resume()
 
     # --- from the upstream -------------------------------------------------------------------
 
@@ -324,10 +291,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _unasked(self, data: bytes) -> None:
         """Take bytes that belong to no answer."""
-        if self._tunnel is not None:
-            self.deadline = self._loop.time() + self._idle_limit
-            self._tunnel.send(data)
-        elif self.busy and self.response is not None and self.response.status == 101:
+        if self.busy and self.response is not None and self.response.status == 101:
             self.tail += data  # upgraded, and whoever asked has not woken up yet
         else:
             # They would be taken for the next request's answer.
@@ -337,9 +301,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End what is going on: a body that only a close ends is whole, anything else is not."""
         self._lost = True
-        if self._tunnel is not None:
-            self._tunnel.closed()
-        elif self.busy and not self.complete:
+        if self.busy and not self.complete:
             if self._until_close and self.response is not None and exc is None:
                 self.complete = True
                 self._wake()
@@ -367,7 +329,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def expire(self) -> None:
         """Give up: somebody took too long."""
-        if not self.busy or self._tunnel is not None:
+        if not self.busy:
             self.abort()
         elif not self._reading:
             self.fail(ClientTimeout("the client did not take the answer in time"))

@@ -25,7 +25,7 @@ class Pool:
 
     def __init__(self, upstream: Upstream, deadlines: Deadlines) -> None:
         self.upstream = upstream
-        self._deadlines = deadlines
+        self.deadlines = deadlines
         self._idle: deque[UpstreamConnection] = deque()
         self._loop = asyncio.get_running_loop()
         self._closed = False
@@ -80,7 +80,7 @@ class Pool:
         return connection
 
     def _make(self) -> UpstreamConnection:
-        return UpstreamConnection(self._deadlines, self._lost)
+        return UpstreamConnection(self.deadlines, self._lost)
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """End a connection's exchange and keep it for the next one, where it can carry one."""

@@ -10,17 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.model import Access, CleanPath, Route
 from gateway.rules.paths import clean
-from gateway.rules.routes import (
-    PatternFault,
-    RouteTable,
-    Tie,
-    _Node,
-    check_host,
-    check_pattern,
-    compile_routes,
-    find,
-    fold_case,
-)
+from gateway.rules.patterns import PatternFault, check_host, check_pattern, fold_case
+from gateway.rules.routes import RouteTable, Tie, _Node, compile_routes, find
 
 NONE = Route(id="none", access=Access.DENY)
 MARKS = frozenset({"%2F", "%3F", "%23", ";", "%25"})

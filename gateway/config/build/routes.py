@@ -11,15 +11,9 @@ from gateway.config.route_settings import DefaultsSettings, RouteSettings
 from gateway.config.source import Path
 from gateway.model import Access, Forwarding, Route
 from gateway.rules.headers import fold
+from gateway.rules.patterns import PatternFault, check_host, check_pattern
 from gateway.rules.roles import RoleTable
-from gateway.rules.routes import (
-    PatternFault,
-    RouteTable,
-    Tie,
-    check_host,
-    check_pattern,
-    compile_routes,
-)
+from gateway.rules.routes import RouteTable, Tie, compile_routes
 
 _IDENTITY_RULES = (
     "role",
