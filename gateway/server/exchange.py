@@ -136,6 +136,24 @@ class Exchange:
             raise TooLarge(f"a body of more than {self.body_limit} bytes")
         return data
 
+    def take_whole(self) -> bytes | None:
+        """Return the body if all of it has come already; None if more is to come.
+
+        Raises:
+            TooLarge: It is longer than ``body_limit``.
+        """
+        payload = self.payload
+        if payload is EMPTY_PAYLOAD:
+            return b""
+        if not payload.is_eof() or payload.exception() is not None:
+            return None
+        data = payload.read_nowait()
+        self.expects = False
+        self.bytes_in = len(data)
+        if self.body_limit is not None and self.bytes_in > self.body_limit:
+            raise TooLarge(f"a body of more than {self.body_limit} bytes")
+        return data
+
     async def read_all(self) -> bytes:
         """Return the whole body, within ``body_limit``."""
         if not self.has_body:
