@@ -59,6 +59,8 @@ class WhenDeniedSettings(Strict):
     """``when_denied``: ``auto``, ``json`` or ``redirect``, or pages of the operator's own."""
 
     style: DenialStyle = DenialStyle.AUTO
+    """``auto`` tells people from programs, ``json`` answers as to a program, ``redirect`` as to
+    people. Default ``auto``."""
     unauthenticated: Annotated[PageAddress | None, Given] = None
     """Where somebody goes who is not signed in. Unset: the sign-in page."""
     forbidden: Annotated[PageAddress | None, Given] = None
@@ -90,13 +92,13 @@ class DefaultsSettings(Strict):
     """``defaults``: for what a route leaves out, and for a request that no route owns."""
 
     access: Access = Access.DENY
-    """Default ``deny``."""
+    """Who is asked. Default ``deny``."""
     upstream: Annotated[Label | None, Given] = None
-    """Unset: the only upstream, where there is one only."""
+    """Who gets the request. Unset: the only upstream, where there is one only."""
     case: Case = "sensitive"
-    """Default ``sensitive``."""
+    """Whether literal segments match in their own case only. Default ``sensitive``."""
     when_denied: WhenDeniedSettings = WhenDeniedSettings()
-    """Default ``auto``."""
+    """How refusals are told. Default ``auto``."""
 
 
 class RouteSettings(Strict):
@@ -109,7 +111,7 @@ class RouteSettings(Strict):
     methods: Annotated[tuple[Method, ...], Filled] = ()
     """Unset: every method. GET covers HEAD."""
     access: Annotated[Access | None, Given] = None
-    """``public``, ``optional``, ``login`` or ``deny``. Unset: ``defaults.access``."""
+    """Who is asked. Unset: ``defaults.access``."""
     role: Annotated[RoleName | None, Given] = None
     """The caller has this role."""
     any_role: Annotated[tuple[RoleName, ...], Filled] = ()
@@ -127,9 +129,9 @@ class RouteSettings(Strict):
     network: Annotated[tuple[NetworkText, ...], Filled, OneOrMany] = ()
     """The client's address is in this network, or one of this list."""
     when_denied: Annotated[WhenDeniedSettings | None, Given] = None
-    """``auto``, ``json``, ``redirect``, or pages. Unset: ``defaults.when_denied``."""
+    """How refusals are told. Unset: ``defaults.when_denied``."""
     upstream: Annotated[Label | None, Given] = None
-    """Unset: ``defaults.upstream``."""
+    """Who gets the request. Unset: ``defaults.upstream``."""
     strip_prefix: Annotated[PlainPath | None, Given] = None
     """Taken from the front of the path before the upstream sees it. Unset: nothing."""
     add_prefix: Annotated[PlainPath | None, Given] = None
@@ -149,4 +151,4 @@ class RouteSettings(Strict):
     allow_in_path: Annotated[tuple[PathMark, ...], Filled] = ()
     """Of ``%2F %3F %23 ; %25``: what paths here may hold though parsers differ. Unset: none."""
     case: Annotated[Case | None, Given] = None
-    """Unset: ``defaults.case``."""
+    """Whether literal segments match in their own case only. Unset: ``defaults.case``."""

@@ -51,7 +51,7 @@ class AdminSettings(Strict):
     listen: Listen = Field(default="127.0.0.1:9180", validate_default=True)
     """Where the admin listener accepts connections. Default ``127.0.0.1:9180``."""
     token: Annotated[Text | None, Given] = None
-    """What opens ``/api``, as a bearer token. Unset: only health and metrics answer."""
+    """Kept for an admin API that does not exist yet: nothing asks for it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -71,7 +71,7 @@ class ServerSettings(Strict):
     """The origin that users see; decides ``Secure`` cookies and return-to checks. Unset:
     ``http://localhost`` (``https`` with ``tls``) and the port of the first listener with one."""
     workers: One = 1
-    """Processes that serve. Only 1."""
+    """Processes that serve: 1, and no more yet. Default ``1``."""
     base_path: PlainPath = "/_gateway"
     """Under which path the gateway's own pages live. Default ``/_gateway``."""
     trusted_proxies: tuple[Proxy, ...] = ()
@@ -95,9 +95,10 @@ class CookieSettings(Strict):
     """``session.cookie``: always ``HttpOnly``; with https ``Secure``, and a name with prefix."""
 
     name: CookieName = "gateway_session"
-    """Without ``__Host-`` or ``__Secure-``. Default ``gateway_session``."""
+    """Its name; with https, ``__Host-`` or ``__Secure-`` comes in front. Default
+    ``gateway_session``."""
     same_site: Literal["lax", "strict", "none"] = "lax"
-    """Default ``lax``; ``none`` needs https."""
+    """When browsers send it along from other sites. Default ``lax``; ``none`` needs https."""
     domain: Text | None = None
     """Domain whose hosts all get the cookie. Unset or null: only the host of ``public_url``."""
     path: CookiePath = "/"
@@ -176,7 +177,7 @@ class LoginSettings(Strict):
     """An app's own sign-in page, with ``{return_to}`` where the way back goes. Unset or null: the
     gateway's page."""
     providers: tuple[ProviderSettings, ...] = ()
-    """Default: none, and nobody can sign in by form."""
+    """Ways to sign in. Default: none, and nobody can sign in by form."""
 
 
 class RoleSettings(Strict):

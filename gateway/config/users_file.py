@@ -47,13 +47,13 @@ class UserSettings(Strict):
     """One entry of ``users``."""
 
     password: Annotated[str, AfterValidator(_argon2id)]
-    """An argon2id hash."""
+    """An argon2id hash: ``gateway password`` makes one."""
     name: Annotated[Text | None, Given] = None
-    """Unset: the upstream gets no name."""
+    """What they are called. Unset: the upstream gets no name."""
     email: Annotated[Text | None, Given] = None
-    """Unset: the upstream gets no email address."""
+    """Where they get mail. Unset: the upstream gets no email address."""
     roles: tuple[RoleName, ...] = ()
-    """Default: none."""
+    """Their roles, without what these inherit. Default: none."""
     disabled: Flag = False
     """Whether signing in is refused. Default false."""
 

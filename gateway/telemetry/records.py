@@ -26,8 +26,11 @@ class RequestRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     event: str
     """Always ``request``, to tell these lines from those of ``logs``."""
     request_id: str
+    """Also in the upstream's ``X-Request-Id``, and on the gateway's own pages."""
     method: str
+    """As received."""
     host: str
+    """What ``Host`` says, in lower case and without port."""
     path: str
     """Canonical, without the query: queries hold tokens."""
     route: str
@@ -35,13 +38,17 @@ class RequestRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     status: int
     """What the client was told; 0 if it left before."""
     reason: Reason
+    """Why it ended as it did."""
     ms: float
     """From the request's head to the end of the answer."""
     client: str = ""
+    """The client's address as far as it can be trusted."""
     user: str = ""
+    """Id of who is signed in."""
     session: str = ""
-    """``fingerprint`` of the session's public id."""
+    """``fingerprint`` of the session's public id: it tells sessions apart, and nothing else."""
     upstream: str = ""
+    """The route's upstream, whether it was asked or not."""
     bytes_in: int = 0
     """Of the request's body."""
     bytes_out: int = 0
