@@ -99,13 +99,11 @@ class Forwarder:
                 raise _failure(upstream)
             if response.status == 101:
                 raise UpstreamProtocol("101 to a request that asked for no upgrade")
-            # What an answer leaves of the body is not worth sending: the connection ends with it.
-            last = not sending.done()
-            again = await self._stream(exchange, pool, upstream, response, last=last)
-            if not sending.done():
+            if early := not sending.done():
+                # Nobody knows whether the upstream will read the rest of the body: neither
+                # connection carries another request.
                 upstream.spoil()
-                return False
-            return again
+            return await self._stream(exchange, pool, upstream, response, last=early)
         finally:
             if not sending.done():
                 sending.cancel()

@@ -541,7 +541,9 @@ async def test_a_client_that_goes_on_sending_after_an_early_answer_can_still_rea
     gateway: GatewayProcess, upstream: Upstream
 ) -> None:
     async def handle(request: Received) -> None:
-        await request.peer.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+        # It says that it will not read the rest; otherwise the connection could be used again.
+        answer = b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno"
+        await request.peer.send(answer)
         await request.peer.until_closed()
         request.peer.close()
 
