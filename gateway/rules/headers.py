@@ -11,7 +11,10 @@ from enum import IntEnum
 
 RawFields = Sequence[tuple[bytes, bytes]]
 
-_REMEMBERED = 4096  # names; a client that invents more pays for looking at each anew
+# Names; a client that invents more, or longer ones, pays for looking at each anew. Both bounds
+# together keep what is remembered below half a megabyte.
+_REMEMBERED = 4096
+_LONGEST_REMEMBERED = 64
 
 
 class Kind(IntEnum):
@@ -164,7 +167,7 @@ class RequestFields:
 
     def _learn(self, name: bytes) -> Kind:
         kind = self.kind(name)
-        if len(self._kinds) < _REMEMBERED:
+        if len(self._kinds) < _REMEMBERED and len(name) <= _LONGEST_REMEMBERED:
             self._kinds[name] = kind
         return kind
 
@@ -176,7 +179,7 @@ class _ResponseKinds(dict[bytes, Kind]):
         """Look at a name for the first time."""
         text = name.decode("latin-1").lower()
         kind = _RESPONSE_KINDS.get(text, Kind.DROP if text in _HOP_BY_HOP else Kind.FORWARD)
-        if len(self) < _REMEMBERED:
+        if len(self) < _REMEMBERED and len(name) <= _LONGEST_REMEMBERED:
             self[name] = kind
         return kind
 
@@ -226,8 +229,9 @@ class ResponseFields:
                 connection = connection + b"," + field[1] if connection else field[1]
             elif kind == 7:
                 chunked = True
-        if connection:
-            lines = without_nominated(lines, connection)
+        if connection and len(kept := without_nominated(lines, connection)) < len(lines):
+            lines = kept
+            dated = dated and any(line[:5].lower() == b"date:" for line in lines)
         return lines, cookies, dated, None if chunked else length, chunked
 
 

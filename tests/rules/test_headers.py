@@ -177,6 +177,24 @@ def test_names_are_looked_at_once_and_remembered_in_bounds() -> None:
     assert fields.split([(b"X-9999", b"v"), (b"X-User-Id", b"v")])[0] == [b"X-9999: v"]
 
 
+def test_long_names_are_looked_at_and_not_remembered() -> None:
+    # A name may have 64 KiB: thousands of those, kept for good, would be a way to fill the memory.
+    request, response = RequestFields(INJECTED), ResponseFields()
+    long = b"X-" + b"n" * 63
+    for fields in request, response:
+        assert fields.split([(long, b"v")])[0] == [long + b": v"]
+        assert long not in fields._kinds
+        fields.split([(long[:64], b"v")])
+        assert long[:64] in fields._kinds
+
+
+def test_a_long_spelling_of_an_injected_name_is_dropped_each_time() -> None:
+    name = "X-" + "Long" * 20
+    fields = RequestFields([name])
+    for _ in range(2):
+        assert fields.split([(name.replace("-", "_").encode(), b"v")])[0] == []
+
+
 # --- what an upstream answers --------------------------------------------------------------------
 
 
@@ -198,6 +216,10 @@ def test_names_are_looked_at_once_and_remembered_in_bounds() -> None:
         pytest.param(["X-A: 1", "Connection: x-a", "Connection: x-b", "X-B: 1"], [], [], False,
                      id="nominated in two fields"),
         pytest.param(["CONNECTION: keep-alive", "X: 1"], ["X: 1"], [], False, id="in any case"),
+        pytest.param(["Date: now", "Connection: date", "X: 1"], ["X: 1"], [], False,
+                     id="a nominated date"),
+        pytest.param(["Date: now", "Connection: x", "X: 1"], ["Date: now"], [], True,
+                     id="another nominated than the date"),
     ],
 )  # fmt: skip
 def test_what_becomes_of_an_answer_s_fields(
