@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from urllib.parse import parse_qsl
 
@@ -11,6 +12,9 @@ from gateway.server.answers import PageRequest
 
 _FIELDS = 32
 """More than any form of ours has."""
+
+_HALF_A_PAIR = re.compile(r"[\ud800-\udfff]")
+"""JSON may hold it escaped; no encoding can express it, neither on a page nor in a store."""
 
 
 def read_form(request: PageRequest) -> dict[str, str]:
@@ -65,7 +69,7 @@ def _members(body: bytes) -> dict[str, str]:
     for name, value in fields.items():
         if isinstance(value, bool):  # next-auth's client says "json": true
             fields[name] = "true" if value else "false"
-        elif not isinstance(value, str):
+        elif not isinstance(value, str) or _HALF_A_PAIR.search(value):
             raise ClientError("a member of a JSON form that is no text")
     return fields
 

@@ -34,6 +34,7 @@ def request(body: bytes, content_type: str | None = FORM) -> PageRequest:
         ("Application/X-WWW-Form-Urlencoded; charset=UTF-8", b"a=1", {"a": "1"}),
         (JSON, b"{}", {}),
         (JSON, b'{"a": "1", "json": true, "redirect": false}', {"a": "1", "json": "true"}),
+        (JSON, b'{"a": "\\ud83d\\ude00"}', {"a": "\U0001f600"}),
         ('application/json; charset="utf-8"', '{"a": "caf\u00e9"}'.encode(), {"a": "caf\u00e9"}),
     ],
 )
@@ -64,6 +65,8 @@ def test_forms(content_type: str | None, body: bytes, expected: Mapping[str, str
         pytest.param(JSON, b'{"a": null}', id="null"),
         pytest.param(JSON, b'{"a": {"b": "c"}}', id="nested"),
         pytest.param(JSON, b'{"a": "\xff"}', id="JSON that is not UTF-8"),
+        pytest.param(JSON, b'{"a": "\\ud800"}', id="half a surrogate pair"),
+        pytest.param(JSON, b'{"a": "\\udc00x"}', id="the other half"),
         pytest.param(JSON, b"[" * 60_000, id="depth"),
         pytest.param(JSON, b'{"a":' * 10_000, id="depth of objects"),
         pytest.param(JSON, b'{"a": ' + b"9" * 5000 + b"}", id="a number of many digits"),
