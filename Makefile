@@ -16,7 +16,7 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3
 	--generate-hashes --no-annotate --custom-compile-command "make lock" --upgrade
 SOURCES := pyproject.toml requirements/build.in
 
-.PHONY: help run test check lint format bench lock clean
+.PHONY: help run test check lint format bench docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,9 @@ format: $(VENV)/dev.stamp  ## let ruff put the code in shape
 
 bench: $(VENV)/dev.stamp $(VENV)/bench.stamp  ## CPU per request beside other proxies (ARGS=--help)
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+docs: $(VENV)/dev.stamp  ## renew what the documentation takes from the code
+	@$(BIN)/python -m tools.reference
 
 lock: $(BIN)/python  ## renew requirements/*.txt from pyproject.toml
 	@$(PIP) install uv

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("-c", "--config", type=Path, default=Path("config.yaml"), metavar="FILE")
+    parser.epilog = (
+        "Exit status: 0 if all is well, 1 if a policy test failed, 2 for an invalid file."
+    )
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        default=Path("config.yaml"),
+        metavar="FILE",
+        help="the configuration (default: %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

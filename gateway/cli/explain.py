@@ -27,13 +27,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "The request is a browser's navigation, by nobody unless --user, --role or --permission "
         "say by whom. Exit status: 0 allowed, 1 refused, 2 invalid."
     )
-    parser.add_argument("-c", "--config", type=Path, default=Path("config.yaml"), metavar="FILE")
-    parser.add_argument("method", type=_method, metavar="METHOD")
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        default=Path("config.yaml"),
+        metavar="FILE",
+        help="the configuration (default: %(default)s)",
+    )
+    parser.add_argument("method", type=_method, metavar="METHOD", help="such as GET")
     parser.add_argument("url", type=_url, metavar="URL", help="a URL, or a path with query")
     parser.add_argument("--user", type=_name("user_id"), metavar="ID", help="who is signed in")
-    parser.add_argument("--role", type=_name("role_name"), action="append", default=[], metavar="R")
     parser.add_argument(
-        "--permission", type=_name("permission_name"), action="append", default=[], metavar="P"
+        "--role",
+        type=_name("role_name"),
+        action="append",
+        default=[],
+        metavar="R",
+        help="a role of theirs; may be said again",
+    )
+    parser.add_argument(
+        "--permission",
+        type=_name("permission_name"),
+        action="append",
+        default=[],
+        metavar="P",
+        help="a permission of theirs; may be said again",
     )
     parser.add_argument("--anonymous", action="store_true", help="nobody is signed in")
     parser.add_argument(

@@ -15,7 +15,7 @@ from importlib import import_module
 from gateway import __version__
 
 COMMANDS = {
-    "run": "serve",
+    "run": "serve as the configuration says",
     "demo": "serve a small demo application, with users to sign in as",
     "check": "validate a configuration and run the policy tests in it",
     "explain": "say which route owns a request, what is decided, and why",

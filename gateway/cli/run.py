@@ -10,7 +10,19 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("-c", "--config", type=Path, default=Path("config.yaml"), metavar="FILE")
+    parser.epilog = (
+        "SIGTERM and SIGINT let requests under way finish, and stop; SIGHUP reads the file again. "
+        "Exit status: 0 after a stop, 1 if an address or the store cannot be had, 2 for an invalid "
+        "file."
+    )
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        default=Path("config.yaml"),
+        metavar="FILE",
+        help="the configuration (default: %(default)s)",
+    )
     parser.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes; only 1 so far"
     )

@@ -15,29 +15,49 @@ if TYPE_CHECKING:
     from gateway.model import Session
     from gateway.stores.protocol import SessionStore
 
+_PUBLIC_ID = "its public id, as `list` and `create` print it"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("-c", "--config", type=Path, default=Path("config.yaml"), metavar="FILE")
+    common.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        default=Path("config.yaml"),
+        metavar="FILE",
+        help="the configuration (default: %(default)s)",
+    )
     common.add_argument("--json", action="store_true", help="print JSON")
+    parser.epilog = (
+        "Works on the configured store, also while the gateway runs. Exit status: 0; 1 if there is "
+        "no such session or no store; 2 for wrong usage or an invalid file."
+    )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     def action(name: str, summary: str) -> argparse.ArgumentParser:
-        return actions.add_parser(name, help=summary, description=summary, parents=[common])
+        return actions.add_parser(
+            name, help=summary, description=f"{summary.capitalize()}.", parents=[common]
+        )
 
     action("list", "all live sessions")
-    action("show", "one session").add_argument("id", metavar="ID")
-    action("revoke", "end one session").add_argument("id", metavar="ID")
+    action("show", "one session").add_argument("id", metavar="ID", help=_PUBLIC_ID)
+    action("revoke", "end one session").add_argument("id", metavar="ID", help=_PUBLIC_ID)
     action("revoke-user", "end all sessions of a user").add_argument(
-        "user", type=_utf8, metavar="USER"
+        "user", type=_utf8, metavar="USER", help="the user's id"
     )
     create = action("create", "sign somebody in, and print the cookie")
-    create.add_argument("--user", type=_checked("user_id"), required=True, metavar="ID")
-    create.add_argument("--name", type=_printable, metavar="N")
-    create.add_argument("--email", type=_printable, metavar="E")
+    create.add_argument("--user", type=_checked("user_id"), required=True, metavar="ID", help="who")
+    create.add_argument("--name", type=_printable, metavar="N", help="what they are called")
+    create.add_argument("--email", type=_printable, metavar="E", help="their email address")
     create.add_argument(
-        "--role", type=_checked("role_name"), action="append", default=[], metavar="R"
+        "--role",
+        type=_checked("role_name"),
+        action="append",
+        default=[],
+        metavar="R",
+        help="a role of theirs; may be said again",
     )
 
 

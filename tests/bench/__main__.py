@@ -41,6 +41,8 @@ TITLES = {
     **{name: f"**gateway**: {title}" for name, (title, _) in GATEWAYS.items()},
 }
 
+PAGES = (Path("docs/performance.md"), Path("README.md"))
+
 Make = Callable[[Path], Proxy]
 
 
@@ -80,8 +82,9 @@ def main() -> int:
     text = table({name: TITLES[name] for name in TITLES if name in chosen}, figures, gaps)
     about = circumstances(options.rounds, options.seconds, options.connections)
     print(f"\n{about}\n\n{text}")
-    if options.write:
-        write(options.write, f"{about}\n\n{text}")
+    if options.write is not None:
+        for page in options.write or PAGES:
+            write(page, f"{about}\n\n{text}")
     return 0
 
 
@@ -131,10 +134,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument(
         "--write",
-        nargs="?",
+        nargs="*",
         type=Path,
-        const=Path("docs/performance.md"),
-        help="put the table into this page, between its markers (docs/performance.md)",
+        metavar="PAGE",
+        help=f"put the table into pages, between their markers ({', '.join(map(str, PAGES))})",
     )
     return parser.parse_args()
 
