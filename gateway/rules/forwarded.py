@@ -10,7 +10,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from gateway.model import Network
 
 # With port and brackets as proxies write them: `192.0.2.1:80`, `[2001:db8::1]:80`, `2001:db8::1`.
-_NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)")
+# No address is longer than 45 characters, and what is read here is remembered.
+_NODE = re.compile(
+    r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([0-9.]{7,15}))(?::[0-9]{1,5})?|([0-9A-Fa-f:.]{2,45})"
+)
 
 # RFC 9110 section 5.6.2.
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

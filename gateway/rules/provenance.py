@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from gateway.errors import ClientError
 from gateway.rules.forwarded import forwarded_element
 from gateway.rules.targets import host_name
+
+# RFC 7239 section 4, with what proxies write without the quotes that it asks for: `for=[::1]:80`.
+# A proxy may pass on what its client invented, and an open quote would swallow what we add.
+_PAIR = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+=(?:[^\x00-\x20\",;\\\x7f]+|\"(?:[^\"\\]|\\.)*\")"
+_ELEMENTS = re.compile(rf"{_PAIR}(?:[ \t]*[;,][ \t]*{_PAIR})*")
 
 
 def provenance_block(
@@ -22,13 +28,15 @@ def provenance_block(
     Args:
         peer: Who holds the connection; empty for a Unix socket.
         chain: Values of ``X-Forwarded-For`` from a trusted peer; of any other, nothing.
-        elements: Values of ``Forwarded``, likewise.
+        elements: Values of ``Forwarded``, likewise; one that cannot be read drops them all.
         host: What ``Host`` said, port included; empty where there was none.
         proto: ``http`` or ``https``, as the user sees it.
     """
     addresses = ", ".join([*chain, *([peer] if peer else [])])
     # An IPv6 host has colons inside its brackets.
     _, colon, port = host.rpartition(":") if not host.endswith("]") else ("", "", "")
+    if not all(map(_ELEMENTS.fullmatch, elements)):
+        elements = ()
     lines = [
         f"X-Forwarded-For: {addresses}" if addresses else "",
         f"X-Forwarded-Proto: {proto}",

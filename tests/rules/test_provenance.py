@@ -50,6 +50,38 @@ def test_a_request_through_trusted_proxies_keeps_what_they_said() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "elements",
+    [
+        pytest.param(['for="'], id="an open quote"),
+        pytest.param(['for=1.2.3.4;by="\\"'], id="an escaped end of a quote"),
+        pytest.param(["for=1.2.3.4", 'host="a'], id="in the second of two fields"),
+        pytest.param(["nonsense"], id="no pair"),
+        pytest.param(["for=a b"], id="a space within"),
+        pytest.param([""], id="empty"),
+    ],
+)
+def test_what_cannot_be_read_of_forwarded_cannot_swallow_what_we_say(elements: list[str]) -> None:
+    said = block(peer="10.0.0.1", elements=elements)
+
+    assert said["Forwarded"] == "for=10.0.0.1;host=a.org;proto=http"
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        'for="[2001:db8::1]:80";by=unknown;secret=x',
+        'for="a\\"b, c=d";proto=https , for=_hidden',
+        "for=192.0.2.1:80; host=a.org:8080",
+        "For=[2001:db8::1]",
+    ],
+)
+def test_what_can_be_read_of_forwarded_stays(element: str) -> None:
+    said = block(peer="10.0.0.1", elements=[element])
+
+    assert said["Forwarded"] == f"{element}, for=10.0.0.1;host=a.org;proto=http"
+
+
 def test_a_unix_socket_has_no_address() -> None:
     said = block(peer="")
 
