@@ -41,7 +41,7 @@ class GatewayProcess:
         self.config.write_text(config, encoding="utf-8")
         self.startup = 0.0
         """Seconds from the start of the process to its first answer."""
-        self._environment = {
+        self.environment = {
             **os.environ,
             "PORT": str(self.port),
             "ADMIN_PORT": str(self.admin_port),
@@ -93,13 +93,17 @@ class GatewayProcess:
         began = time.monotonic()
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
-                [COMMAND, "run", "-c", str(self.config)],
+                self.run_command(),
                 stdout=output,
                 stderr=output,
-                env=self._environment,
+                env=self.environment,
             )
         wait_for(self._answers, seconds=15.0, what="the gateway answers")
         self.startup = time.monotonic() - began
+
+    def run_command(self) -> list[str]:
+        """Return the command that ``start`` runs in ``environment``."""
+        return [COMMAND, "run", "-c", str(self.config)]
 
     def stop(self) -> int:
         """Ask it to stop, wait until it has, and return its exit status."""
@@ -163,14 +167,18 @@ class GatewayProcess:
     def sessions(self, *words: str) -> Any:
         """Run ``gateway sessions … --json`` on the same configuration; return what it prints."""
         done = subprocess.run(
-            [COMMAND, "sessions", *words, "--json", "-c", str(self.config)],
+            self.sessions_command(*words),
             check=False,
             capture_output=True,
-            env=self._environment,
+            env=self.environment,
             timeout=30,
         )
         assert done.returncode == 0, (words, done.stderr)
         return json.loads(done.stdout) if done.stdout else None
+
+    def sessions_command(self, *words: str) -> list[str]:
+        """Return that command, to be run in ``environment``."""
+        return [COMMAND, "sessions", *words, "--json", "-c", str(self.config)]
 
     def sign_in(
         self,

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 
+from gateway.errors import UpstreamProtocol
+
 RawFields = Sequence[tuple[bytes, bytes]]
 
 # Names; a client that invents more, or longer ones, pays for looking at each anew. Both bounds
@@ -207,6 +209,9 @@ class ResponseFields:
         These are: whether there is a ``Date`` (it is among the lines), the ``Content-Length``, or
         None where there is none or the body is chunked, and whether it is. Lines are without their
         line end. What ``Connection`` nominates is already gone.
+
+        Raises:
+            UpstreamProtocol: A transfer coding that we would have to undo.
         """
         lines: list[bytes] = []
         cookies: list[bytes] = []
@@ -228,6 +233,8 @@ class ResponseFields:
             elif kind == 3:
                 connection = connection + b"," + field[1] if connection else field[1]
             elif kind == 7:
+                if chunked or field[1].lower() != b"chunked":
+                    raise UpstreamProtocol("a transfer coding besides chunked")
                 chunked = True
         if connection and len(kept := without_nominated(lines, connection)) < len(lines):
             lines = kept

@@ -14,9 +14,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from aiohttp import web
+from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import ERROR, _ErrInfo
+from aiohttp.web_protocol import ERROR, RequestPayloadError, _ErrInfo
 
 from gateway.errors import ClientError, ClientTimeout, HeadTooLarge
 from gateway.upstream.deadlines import NEVER, Deadlines
@@ -28,6 +29,8 @@ MAX_FIELD = 68 * 1024
 MAX_FIELDS = 128
 MAX_HEAD = 192 * 1024
 """Bytes of a whole head; more is 431."""
+_WRITE_LIMIT = 60.0
+"""Seconds that a client may leave answers unread before it is served no more."""
 _LINGER = 5.0
 _LINGER_BYTES = 1 << 20
 
@@ -97,6 +100,7 @@ class Connection(web.RequestHandler):
         "_payload",
         "_server",
         "_tunnel",
+        "bulky",
         "deadline",
         "memo",
         "peer",
@@ -127,6 +131,8 @@ class Connection(web.RequestHandler):
         self.deadline = NEVER
         self.peer = ""
         """The peer's address; empty on a Unix socket."""
+        self.bulky = False
+        """Whether the last head was too large to be kept."""
         self.memo: Any = None
         """What the pipeline remembers of this connection from one request to the next."""
         self.upstream: Pausable | None = None
@@ -134,24 +140,47 @@ class Connection(web.RequestHandler):
         self.waiting_body: StreamReader | None = None
         """The body that the request under way still waits for."""
 
+    def _new_parser(self) -> HttpRequestParser:
+        return HttpRequestParser(
+            self,
+            self._loop,
+            self._read_bufsize,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_FIELD,
+            max_headers=MAX_FIELDS,
+            payload_exception=RequestPayloadError,
+            auto_decompress=False,
+            max_msg_queue_size=self._max_msg_queue_size,
+        )
+
     # --- the request cycle -------------------------------------------------------------------
 
     async def start(self) -> None:
         """Serve requests until the connection ends."""
         messages, loop, serve = self._messages, self._loop, self._server.serve
+        message: Any
+        payload: Any
         try:
             while not self._force_close:
+                if self._paused:
+                    # Answers that nobody reads must not pile up: no request is served before.
+                    self.deadline = loop.time() + _WRITE_LIMIT
+                    await self._drain_helper()
                 if not messages:
                     if self._finishing:
                         break
+                    message = payload = self._payload = None  # 10,000 idle connections keep little
+                    if self.bulky and not self._head_bytes:
+                        self.bulky = False
+                        self._parser = self._new_parser()  # it holds the last head until the next
                     limit = self._head_limit if self._head_bytes else self._keepalive_limit
                     self.deadline = loop.time() + limit
                     self._waiter = loop.create_future()
                     await self._waiter
                     self._waiter = None
                     self.deadline = NEVER
-                message, payload = messages.popleft()
-                self._payload = payload
+                message, self._payload = messages.popleft()
+                payload = self._payload
                 if self._parser is not None:
                     self._parser.message_consumed()
                 if self._buffer_paused and len(messages) <= self._msg_queue_resume_size:
@@ -161,6 +190,8 @@ class Connection(web.RequestHandler):
                     break
                 if not again or self._finishing:
                     break
+        except ConnectionError:
+            pass  # it went while an answer was on its way
         except asyncio.CancelledError:
             # `finish` cancels the waiter alone: nothing is under way, the connection may end.
             if not self._finishing or self._waiter is None:
@@ -202,6 +233,12 @@ class Connection(web.RequestHandler):
         if self._tunnel is not None:
             self.force_close()
         return self._task_handler
+
+    def take_from(self, source: Pausable) -> None:
+        """Say whose bytes are passed on from now on; it is paused while the client is behind."""
+        self.upstream = source
+        if self._paused:
+            source.pause_reading()
 
     def loop_time(self) -> float:
         """Return the event loop's time, by which ``deadline`` is set."""
@@ -287,7 +324,9 @@ class Connection(web.RequestHandler):
 
     def expire(self) -> None:
         """End a wait for the client that took too long."""
-        if self.waiting_body is not None:
+        if self._paused and self.upstream is None:
+            self.force_close()
+        elif self.waiting_body is not None:
             self.waiting_body.set_exception(TimeoutError())
         elif self._head_bytes:
             self._refuse(ClientTimeout("the head did not come to its end"))

@@ -35,6 +35,8 @@ class Exchange:
     status = 0
     """What the client was told; 0 as long as it was told nothing."""
     reason = Reason.INTERNAL  # stands when something unforeseen escapes
+    client = ""
+    """The client's address; empty until it is known how far that can be trusted."""
     user = ""
     session: SessionId | None = None
     bytes_in = 0

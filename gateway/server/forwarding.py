@@ -183,7 +183,7 @@ class Forwarder:
         exchange.status = response.status
         transport.write(self._head(exchange, response, framing, again=again))
         sink = _sink(exchange, chunked=chunked)
-        connection.upstream = upstream  # paused from now on while the client takes no more
+        connection.take_from(upstream)
         try:
             if body := upstream.take_body():
                 sink(body)
@@ -250,6 +250,8 @@ class Forwarder:
         upstream: UpstreamConnection,
         response: ResponseHead,
     ) -> bool:
+        if upstream.field(b"upgrade").lower() != b"websocket":
+            raise UpstreamProtocol("101 to another protocol than the one that was asked for")
         head = [b"HTTP/1.1 101 Switching Protocols", *response.lines]
         head += self._foreign(response.cookies)
         head += [b"Upgrade: websocket", b"Connection: Upgrade", b"\r\n"]

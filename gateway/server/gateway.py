@@ -45,8 +45,8 @@ class RoutePlan:
 class Identity:
     """A session's user as policy and upstream see them; kept beside the cached session."""
 
-    gateway: Gateway
-    """Whose roles and headers these are: after a reload it is made anew."""
+    era: object
+    """Of the configuration whose roles and headers these are: after a reload it is another."""
     session: Session
     caller: Caller
     block: bytes
@@ -68,6 +68,7 @@ class Gateway:
         log_dropped: Callable[[str, list[str]], None],
     ) -> None:
         self.config = config
+        self._era = object()  # a cached session must not keep a whole old configuration alive
         self.sessions = sessions
         self.endpoints = endpoints
         self.table = config.table
@@ -134,7 +135,7 @@ class Gateway:
     def identity(self, held: Held) -> Identity:
         """Return what policy and upstream see of a session, made once for each."""
         known = held.caller
-        if isinstance(known, Identity) and known.gateway is self and known.session is held.session:
+        if isinstance(known, Identity) and known.era is self._era and known.session is held.session:
             return known
         session = held.session
         user = session.user
@@ -143,7 +144,10 @@ class Gateway:
         if unspeakable:
             self._log_dropped(user.id, unspeakable)
         identity = Identity(
-            self, session, caller, identity_block(self.config.identity_headers, session, caller)
+            self._era,
+            session,
+            caller,
+            identity_block(self.config.identity_headers, session, caller),
         )
         held.caller = identity
         return identity

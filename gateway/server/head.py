@@ -27,6 +27,7 @@ from gateway.rules.forwarded import client_address, is_trusted
 from gateway.server.connection import MAX_HEAD, Connection
 from gateway.server.gateway import Gateway, RoutePlan
 
+_REMEMBERED = 16 * 1024  # bytes; an idle connection must not hold a cookie of 60 KiB
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
 
 
@@ -81,7 +82,9 @@ def read_head(gateway: Gateway, connection: Connection, message: RawRequestMessa
         and known.gateway is gateway
     ):
         return known
-    head = connection.memo = _read(gateway, connection, message)
+    head = _read(gateway, connection, message)
+    connection.bulky = sum(len(n) + len(v) for n, v in message.raw_headers) > _REMEMBERED
+    connection.memo = None if connection.bulky else head
     return head
 
 

@@ -103,6 +103,7 @@ class Pipeline:
     ) -> bool:
         method = exchange.method = message.method
         head = read_head(gateway, connection, message)
+        exchange.client = head.client
         if head.request_id is not None:
             exchange.request_id = head.request_id
         host, raw_path, query = targets.read_target(message.path, head.host_header, method)
@@ -283,8 +284,7 @@ class Pipeline:
             self._write_log(self._request_log, exchange, seconds)
 
     def _write_log(self, request_log: RequestLog, exchange: Exchange, seconds: float) -> None:
-        plan, head = exchange.plan, exchange.connection.memo
-        client = exchange.connection.peer if head is None else head.client
+        plan = exchange.plan
         request_log.write(
             now=self._wall(),
             request_id=exchange.request_id,
@@ -295,7 +295,7 @@ class Pipeline:
             status=exchange.status,
             reason=exchange.reason,
             seconds=seconds,
-            client=client,
+            client=exchange.client or exchange.connection.peer,
             user=exchange.user,
             session=fingerprint(exchange.session) if exchange.session else "",
             upstream="" if plan is None else plan.route.forwarding.upstream,

@@ -36,7 +36,7 @@ async def tunnel(
         far.send(data)
 
     client.write(head)
-    connection.upstream = far  # paused while the client takes no more
+    connection.take_from(far)
     if early := upstream.upgrade(far):
         far.data_received(early)
     connection.tunnel_to(to_upstream, end)

@@ -153,6 +153,10 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether a kept connection failed before a byte of the answer came."""
         return self.used and not self.received and isinstance(self.failure, UpstreamProtocol)
 
+    def field(self, name: bytes) -> bytes:
+        """Return the value of a field of the answer's head, by lower-case name; or nothing."""
+        return next((value for n, value in self._fields if n.lower() == name), b"")
+
     def take_body(self) -> bytes:
         """Return the part of the body that has come and was not taken yet."""
         body = self._body
@@ -363,8 +367,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Note a field; trailers end up here too, and are never looked at."""
-        self._fields.append((name, value))
+        """Note a field; trailers, which come here too, are dropped."""
+        if self.response is None:
+            self._fields.append((name, value))
+            return
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > _MAX_HEAD:
+            raise ValueError("trailers without end")  # ends the exchange in `data_received`
 
     def on_headers_complete(self) -> None:
         """Make the head of what was noted."""
@@ -372,6 +381,8 @@ class UpstreamConnection(asyncio.Protocol):
             return
         parser = self._parser
         status = parser.get_status_code()
+        if status < 100:
+            raise ValueError("a status below 100")  # ends the exchange in `data_received`
         lines, cookies, dated, length, chunked = _FIELDS.split(self._fields)
         bodyless = self._is_head or status in (204, 304) or status < 200
         self._until_close = until_close = length is None and not chunked and not bodyless

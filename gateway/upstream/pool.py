@@ -26,6 +26,7 @@ class Pool:
     def __init__(self, upstream: Upstream, deadlines: Deadlines) -> None:
         self.upstream = upstream
         self.deadlines = deadlines
+        self._tls = ssl.create_default_context() if upstream.target.scheme == "https" else None
         self._idle: deque[UpstreamConnection] = deque()
         self._loop = asyncio.get_running_loop()
         self._closed = False
@@ -63,12 +64,11 @@ class Pool:
                 if target.scheme == "unix":
                     _, connection = await self._loop.create_unix_connection(self._make, target.path)
                 else:
-                    secure = target.scheme == "https"
                     _, connection = await self._loop.create_connection(
                         self._make,
                         target.host,
                         target.port,
-                        ssl=ssl.create_default_context() if secure else None,
+                        ssl=self._tls,
                     )
         except TimeoutError as exc:
             raise UpstreamTimeout(
@@ -108,10 +108,10 @@ class Pool:
     async def problem(self) -> str | None:
         """Say why the upstream cannot be reached now; None if it can."""
         try:
-            connection = self.take(repeatable=True) or await self.connect()
+            connection = await self.connect()
         except UpstreamError as error:
             return str(error)
-        self._keep(connection)
+        connection.abort()
         return None
 
     def close(self) -> None:

@@ -99,14 +99,19 @@ async def _read_chunked(reader: asyncio.StreamReader) -> bytes:
 
 
 class Client:
-    """One connection to the gateway."""
+    """One connection to the gateway.
 
-    def __init__(self, port: int) -> None:
+    Args:
+        source: The loopback address that it comes from.
+    """
+
+    def __init__(self, port: int, *, source: str = "127.0.0.1") -> None:
         self._port = port
+        self._source = source
 
     async def __aenter__(self) -> Self:
         self.reader, self.writer = await asyncio.open_connection(
-            "127.0.0.1", self._port, limit=1 << 20
+            "127.0.0.1", self._port, limit=1 << 20, local_addr=(self._source, 0)
         )
         return self
 
