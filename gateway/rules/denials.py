@@ -7,11 +7,10 @@ from urllib.parse import quote
 
 from gateway.errors import Reason
 from gateway.model import Challenge, DenialStyle, Deny, WhenDenied
+from gateway.rules.redirects import fill_return_to
 
 CALLBACK = "callbackUrl"
 """Name of the query parameter that says where to go after signing in (NextAuth's)."""
-
-_RETURN_TO = "{return_to}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,29 +41,29 @@ def refuse(
     navigation: bool,
     return_to: str,
     login_path: str,
+    public_url: str,
 ) -> Refusal:
     """Say how a refusal is told.
 
     Args:
         navigation: Whether the request looks like a person's (``rules.navigation``).
         return_to: Path and query of the request.
+        public_url: The origin users see: pages of another one get the whole address to return to.
     """
     route = decision.route
     told = WhenDenied() if route is None else route.when_denied
     page = navigation if told.style is DenialStyle.AUTO else told.style is DenialStyle.REDIRECT
     redirectable = page and method in ("GET", "HEAD")
     if isinstance(decision, Challenge):
-        login_url = _to(told.unauthenticated, return_to) or sign_in_url(login_path, return_to)
+        login_url = sign_in_url(login_path, return_to)
+        if told.unauthenticated is not None:
+            login_url = fill_return_to(told.unauthenticated, return_to, public_url)
         if redirectable:
             return Refusal(status=302, reason=decision.reason, location=login_url, page=True)
         return Refusal(status=401, reason=decision.reason, page=page, login_url=login_url)
     if decision.reason is Reason.METHOD:
         return Refusal(status=405, reason=decision.reason, page=page, allow=decision.allow)
-    forbidden = _to(told.forbidden, return_to)
-    if forbidden and redirectable:
+    if told.forbidden is not None and redirectable:
+        forbidden = fill_return_to(told.forbidden, return_to, public_url)
         return Refusal(status=302, reason=decision.reason, location=forbidden, page=True)
     return Refusal(status=403, reason=decision.reason, page=page)
-
-
-def _to(url: str | None, return_to: str) -> str | None:
-    return None if url is None else url.replace(_RETURN_TO, quote(return_to, safe=""))

@@ -166,6 +166,7 @@ def simulate(policy: Policy, visit: Visit, *, now: float) -> Outcome:
         navigation=_is_navigation(visit.method),
         return_to=f"{path.text}?{query}" if query else path.text,
         login_path=policy.login_path,
+        public_url=policy.public_url,
     )
     challenged = isinstance(decision, Challenge)
     return Outcome(

@@ -12,7 +12,7 @@ from gateway.rules.identity import effective_roles, isoformat
 from gateway.rules.roles import RoleTable
 from gateway.server import pages
 from gateway.server.answers import Answer, PageRequest
-from gateway.server.forms import read_query
+from gateway.server.forms import read_form, read_query
 from gateway.server.problems import error_answer
 from gateway.server.replies import reply
 from gateway.server.sign_in import ANY_MESSAGE, MESSAGES, Authenticator, SignIn
@@ -89,7 +89,7 @@ class AuthEndpoints:
         path = login.path
         self._handlers: dict[str, dict[str, _Handler]] = {
             f"{base_path}/health": {"GET": self._health},
-            f"{path}/session": {"GET": self._session},
+            f"{path}/session": {"GET": self._session, "POST": self._update},
             f"{path}/csrf": {"GET": self._csrf},
             f"{path}/providers": {"GET": self._providers},
             f"{path}/signin": {"GET": sign_in.ask},
@@ -101,6 +101,8 @@ class AuthEndpoints:
             self._handlers[f"{path}/signin/{provider.id}"] = {"GET": sign_in.ask, "POST": attempt}
             # Where next-auth's own client posts a user name and password.
             self._handlers[f"{path}/callback/{provider.id}"] = {"POST": attempt}
+            if len(login.providers) == 1:
+                self._handlers[f"{path}/signin"]["POST"] = attempt
 
     async def handle(self, request: PageRequest) -> Answer:
         """Answer one request.
@@ -139,6 +141,12 @@ class AuthEndpoints:
         }
         expires = isoformat(session.expires_at)
         return reply(request.request_id, {"user": described, "expires": expires})
+
+    async def _update(self, request: PageRequest) -> Answer:
+        """Answer like ``GET session``: what is sent changes nothing where nothing asks for it."""
+        if not self._visitors.form_is_ours(request, read_form(request, ignore="data")):
+            return _refused(request, 403, Reason.CSRF)
+        return await self._session(request)
 
     async def _csrf(self, request: PageRequest) -> Answer:
         token, headers = self._visitors.form_token(request)

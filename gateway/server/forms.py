@@ -17,8 +17,11 @@ _HALF_A_PAIR = re.compile(r"[\ud800-\udfff]")
 """JSON may hold it escaped; no encoding can express it, neither on a page nor in a store."""
 
 
-def read_form(request: PageRequest) -> dict[str, str]:
+def read_form(request: PageRequest, *, ignore: str | None = None) -> dict[str, str]:
     """Return the fields of a form-encoded or JSON body; an empty body has none.
+
+    Args:
+        ignore: A member of a JSON body that may be anything, and is left out.
 
     Raises:
         ClientError: It is neither, not UTF-8, or says a field twice: what reads the first and
@@ -31,11 +34,12 @@ def read_form(request: PageRequest) -> dict[str, str]:
         name, _, value = parameter.strip().partition("=")
         if name == "charset" and value.strip('"') != "utf-8":
             raise ClientError("a form in another encoding than UTF-8")
+    ignored = frozenset([ignore] if ignore else [])
     match media_type.strip():
         case "application/x-www-form-urlencoded":
             return _once(_pairs(request.body))
         case "application/json":
-            return _members(request.body)
+            return _members(request.body, ignored)
         case _:
             raise ClientError("a form is application/x-www-form-urlencoded or application/json")
 
@@ -57,7 +61,7 @@ def _pairs(body: bytes) -> list[tuple[str, str]]:
         raise ClientError("a form that is not UTF-8, or has too many fields") from exc
 
 
-def _members(body: bytes) -> dict[str, str]:
+def _members(body: bytes, ignored: frozenset[str]) -> dict[str, str]:
     try:
         # Objects come out as tuples of pairs, so that a repeated name is still seen.
         members = json.loads(body.decode(), object_pairs_hook=tuple)
@@ -65,7 +69,7 @@ def _members(body: bytes) -> dict[str, str]:
         raise ClientError("a body that is not JSON") from exc
     if not isinstance(members, tuple) or len(members) > _FIELDS:
         raise ClientError("a JSON body that is no object, or has too many members")
-    fields = _once(members)
+    fields = _once((name, value) for name, value in members if name not in ignored)
     for name, value in fields.items():
         if isinstance(value, bool):  # next-auth's client says "json": true
             fields[name] = "true" if value else "false"

@@ -79,7 +79,8 @@ class Gateway:
         self.own_cookies = frozenset({self.cookie, form})
         self.base_path = config.server.base_path
         self.login_path = config.login.path
-        self.public_scheme, _, self.realm = config.server.public_url.partition("://")
+        self.public_url = config.server.public_url
+        self.public_scheme = self.public_url.partition("://")[0]
         others = [
             name
             for name, field in config.identity_headers.items()

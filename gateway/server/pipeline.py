@@ -247,7 +247,7 @@ class Pipeline:
     def _refuse(self, gateway: Gateway, exchange: Exchange, decision: Challenge | Deny) -> bool:
         """Tell somebody that they may not pass; the upstream never hears of it."""
         answer = refusals.refused(
-            exchange, decision, realm=gateway.realm, login_path=gateway.login_path
+            exchange, decision, login_path=gateway.login_path, public_url=gateway.public_url
         )
         return self._answer(exchange, answer)
 

@@ -6,7 +6,13 @@ from typing import Any
 
 from aiohttp.http_exceptions import LineTooLong
 
-from gateway.errors import ClientError, GatewayError, Reason, StoreUnavailable
+from gateway.errors import (
+    ClientError,
+    GatewayError,
+    MethodRefused,
+    Reason,
+    StoreUnavailable,
+)
 from gateway.model import Challenge, Deny
 from gateway.rules import navigation
 from gateway.rules.denials import refuse
@@ -16,16 +22,14 @@ from gateway.server.exchange import Exchange
 from gateway.server.problems import error_answer
 
 _RETRY_AFTER = ("Retry-After", "5")
+_ALLOW = ("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+"""With a 405 for methods that are refused everywhere; what an address takes, its route says."""
 
 
 def refused(
-    exchange: Exchange, decision: Challenge | Deny, *, realm: str, login_path: str
+    exchange: Exchange, decision: Challenge | Deny, *, login_path: str, public_url: str
 ) -> Answer:
-    """Return the answer to somebody who may not pass.
-
-    Args:
-        realm: What one would be signed in to.
-    """
+    """Return the answer to somebody who may not pass."""
     path, query = exchange.path, exchange.query
     told = refuse(
         decision,
@@ -33,6 +37,7 @@ def refused(
         navigation=is_navigation(exchange),
         return_to=f"{path}?{query}" if query else path,
         login_path=login_path,
+        public_url=public_url,
     )
     if told.location is not None:
         return Answer(
@@ -40,6 +45,7 @@ def refused(
         )
     headers: list[tuple[str, str]] = []
     if told.status == 401:
+        realm = public_url.partition("://")[2]
         headers.append(("WWW-Authenticate", f'Session realm="{realm}"'))
     if told.allow:
         headers.append(("Allow", ", ".join(told.allow)))
@@ -60,8 +66,14 @@ def failed(exchange: Exchange, error: GatewayError) -> Answer:
         error.reason,
         navigation=is_navigation(exchange),
         request_id=exchange.request_id,
-        headers=[_RETRY_AFTER] if isinstance(error, StoreUnavailable) else [],
+        headers=_headers(error),
     )
+
+
+def _headers(error: GatewayError) -> list[tuple[str, str]]:
+    if isinstance(error, StoreUnavailable):
+        return [_RETRY_AFTER]
+    return [_ALLOW] if isinstance(error, MethodRefused) else []
 
 
 def malformed(exchange: Exchange, note: Any) -> Answer:

@@ -22,6 +22,7 @@ from gateway.server.forms import read_form, read_query
 from gateway.server.replies import redirect, reply, wants_json
 from gateway.server.visitors import Headers, Sessions, Visitors
 from gateway.stores.protocol import SessionStore
+from gateway.telemetry.records import fingerprint
 
 MESSAGES: Mapping[str, str] = {
     "CredentialsSignin": "The user name or the password is wrong.",
@@ -143,7 +144,12 @@ class SignIn:
             now=now,
         )
         await self._store.create(session)
-        log.info("signed_in", user=user.id, session=session.id, request_id=request.request_id)
+        log.info(
+            "signed_in",
+            user=user.id,
+            session=fingerprint(session.id),
+            request_id=request.request_id,
+        )
         return set_cookie(self._cookie, token, max_age=session.ends_at - now)
 
     def _page(

@@ -104,10 +104,14 @@ class Visitors:
     def origin_is_ours(self, request: PageRequest) -> bool:
         """Whether a browser that says from where a form comes names us.
 
-        ``null`` is what it says for pages that hide where they are; the token decides then.
+        We are ``public_url``, and whatever host the form itself is sent to. ``null`` is what it
+        says for pages that hide where they are; the token decides then.
         """
         origin = request.headers.get("Origin")
-        return origin is None or origin == "null" or origin.lower() == self._public_url.lower()
+        if origin is None or origin == "null" or origin.lower() == self._public_url.lower():
+            return True
+        scheme = self._public_url.partition("://")[0]
+        return origin.lower() == f"{scheme}://{request.headers.get('Host', '')}".lower()
 
     def return_to(self, value: str | None) -> str:
         """Return the path of ours to go to afterwards."""

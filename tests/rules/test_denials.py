@@ -28,7 +28,12 @@ def told(
     return_to: str = "/app?x=1&y",
 ) -> Refusal:
     return refuse(
-        decision, method=method, navigation=navigation, return_to=return_to, login_path=LOGIN
+        decision,
+        method=method,
+        navigation=navigation,
+        return_to=return_to,
+        login_path=LOGIN,
+        public_url="https://app.example.com",
     )
 
 

@@ -151,7 +151,7 @@ def test_what_happens(request_line: str, user: User | None, expected: str) -> No
     [
         ("GET /app/%7ea?x=1&y", None, "/login/signin?callbackUrl=%2Fapp%2F~a%3Fx%3D1%26y"),
         ("GET http://app.org/app", None, "/login/signin?callbackUrl=%2Fapp"),
-        ("GET /own", None, "https://id.org/?to=%2Fown"),
+        ("GET /own", None, "https://id.org/?to=http%3A%2F%2Fapp.org%3A8080%2Fown"),
         ("GET /own", BOB, "/sorry"),
         ("POST /app", None, None),
         ("GET /app", BOB, None),

@@ -205,6 +205,21 @@ async def test_the_session_says_who_with_inherited_roles_and_until_when(ada: Bro
     }
 
 
+@pytest.mark.parametrize("data", [None, "x", {"user": {"id": "eve", "roles": ["admin"]}}, [1]])
+async def test_an_update_changes_nothing_by_itself(ada: Browser, data: object) -> None:
+    await ada.sign_in()
+    before = await ada.session()
+    body = json.dumps({"csrfToken": await ada.token(), "data": data}).encode()
+    json_body = {"Content-Type": "application/json"}
+    answer = await ada.send("POST", f"{AUTH}/session", headers=json_body, body=body)
+    assert (answer.status, json.loads(answer.body)) == (200, before)
+    assert await ada.session() == before
+
+    body = json.dumps({"csrfToken": "f" * 64, "data": data}).encode()
+    answer = await ada.send("POST", f"{AUTH}/session", headers=json_body, body=body)
+    assert answer.status == 403
+
+
 async def test_asking_for_the_session_counts_as_use_of_it(ada: Browser) -> None:
     await ada.sign_in()
     for _ in range(20):
@@ -401,6 +416,20 @@ async def test_a_form_of_another_origin_is_refused_even_with_a_token(
     assert len(await ada.stored()) == (status == 303)
 
 
+async def test_a_form_of_the_host_it_is_sent_to_is_ours_too(ada: Browser) -> None:
+    # A gateway may be reached under more names than the one of `public_url`.
+    form = {"csrfToken": await ada.token(), "username": "ada", "password": "s3cret word"}
+    ours = {"Host": "other.example.com:8443", "Origin": "https://other.example.com:8443"}
+    theirs = ours | {"Origin": "http://other.example.com:8443"}
+    assert (await ada.post(f"{AUTH}/signin/local", form, **theirs)).status == 403
+    assert (await ada.post(f"{AUTH}/signin/local", form, **ours)).status == 303
+
+
+async def test_the_only_provider_needs_no_name(ada: Browser) -> None:
+    form = {"csrfToken": await ada.token(), "username": "ada", "password": "s3cret word"}
+    assert (await ada.post(f"{AUTH}/signin", form)).status == 303
+
+
 async def test_the_token_stays_while_its_cookie_does(ada: Browser) -> None:
     first = await ada.get(f"{AUTH}/csrf")
     (cookie,) = set_cookies(first)
@@ -540,14 +569,14 @@ async def test_a_form_may_be_json(ada: Browser) -> None:
         ("GET", "/_gateway/health/", 200, None),
         ("POST", "/_gateway/health", 405, "GET, HEAD"),
         ("HEAD", f"{AUTH}/session", 200, None),
-        ("PUT", f"{AUTH}/session", 405, "GET, HEAD"),
+        ("PUT", f"{AUTH}/session", 405, "GET, HEAD, POST"),
         ("DELETE", f"{AUTH}/signout", 405, "GET, HEAD, POST"),
         ("GET", f"{AUTH}/callback/local", 405, "POST"),
         ("OPTIONS", f"{AUTH}/signin/local", 405, "GET, HEAD, POST"),
         ("GET", f"{AUTH}/signin/local", 200, None),
         ("GET", f"{AUTH}/signin/nope", 404, None),
         ("POST", f"{AUTH}/callback/nope", 404, None),
-        ("POST", f"{AUTH}/signin", 405, "GET, HEAD"),
+        ("PUT", f"{AUTH}/signin", 405, "GET, HEAD, POST"),
         ("GET", AUTH, 404, None),
         ("GET", f"{AUTH}/", 404, None),
         ("GET", f"{AUTH}/Session", 404, None),
