@@ -59,6 +59,9 @@ class Reason(StrEnum):
     UPSTREAM_PROTOCOL = "upstream_protocol"
     """The upstream answered what is not HTTP, or closed in the middle of an answer."""
     UPSTREAM_BUSY = "upstream_busy"
+    """Every connection that the upstream may have is in use, and so is the queue for one."""
+    UPSTREAM_DOWN = "upstream_down"
+    """The health checks of every target fail."""
     UPSTREAM_TIMEOUT = "upstream_timeout"
     """The upstream did not connect, begin its answer, or go on with it in time."""
     BAD_CREDENTIALS = "bad_credentials"
@@ -229,6 +232,28 @@ class UpstreamProtocol(UpstreamError):
     """What came back is not HTTP, or ended in the middle."""
 
     reason = Reason.UPSTREAM_PROTOCOL
+
+
+class UpstreamBusy(UpstreamError):
+    """Every connection is in use, and no more may wait for one, or not so long."""
+
+    status = 503
+    reason = Reason.UPSTREAM_BUSY
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class UpstreamDown(UpstreamError):
+    """The health checks of every target fail: nothing is sent to any."""
+
+    status = 503
+    reason = Reason.UPSTREAM_DOWN
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class UpstreamTimeout(UpstreamError):

@@ -97,7 +97,7 @@ class Gateway:
         self.pools: Mapping[str, Pool] = {
             name: Pool(upstream, deadlines) for name, upstream in config.upstreams.items()
         }
-        self._nowhere = Pool(Upstream(name="", target=Target(scheme="unix", path="")), deadlines)
+        self._nowhere = Pool(Upstream(name="", targets=(Target(scheme="unix", path=""),)), deadlines)
         fields: dict[frozenset[str], RequestFields] = {}
         self._plans: dict[str, RoutePlan] = {}
         for route in (*config.table.routes, config.table.fallback):

@@ -18,7 +18,7 @@ def build_upstreams(
     return {
         name: Upstream(
             name=name,
-            target=upstream.targets[0],
+            targets=upstream.targets[:1],
             timeouts=UpstreamTimeouts(
                 connect=upstream.timeouts.connect,
                 first_byte=upstream.timeouts.first_byte,
