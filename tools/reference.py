@@ -22,7 +22,7 @@ PAGES = tuple(
 NOTHING = "–"
 """Where leaving a key out needs no words: a rule is not asked, a mapping has its defaults."""
 
-_SETTINGS = ("settings", "route_settings", "users_file")
+_SETTINGS = ("settings", "server_settings", "route_settings", "users_file")
 _BLOCK = re.compile(r"(<!-- reference: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 _WRITTEN_OTHERWISE = frozenset({("WhenDeniedSettings", "style")})
@@ -33,8 +33,10 @@ _NEVER = frozenset({"corrupt_record", "draining", "upstream_busy"})
 
 _KINDS = {
     "CookieName": "name",
+    "Count": "number",
     "CookiePath": "path",
     "Duration": "duration",
+    "FileMode": "permissions",
     "Flag": "true or false",
     "HeaderName": "header",
     "IdentityField": "[field](upstream-headers.md#headers-of-your-own)",
@@ -60,7 +62,10 @@ _KINDS = {
     "PathMark": "mark",
     "WhenDeniedSettings": "[how](#when_denied)",
     "DenialStyle": "`auto`, `json` or `redirect`",
+    "Workers": "number or `auto`",
+    "ListenerSettings": "address or [mapping](#serverlisten)",
     "TlsSettings": "[mapping](#servertls)",
+    "LimitsSettings": "[mapping](#serverlimits)",
     "AdminSettings": "address or [mapping](#serveradmin)",
     "CookieSettings": "[mapping](#sessioncookie)",
     "ProviderSettings": "[provider](#loginproviders)",

@@ -17,12 +17,12 @@ from gateway.config.kinds import Strict
 from gateway.config.names import label, role_name
 from gateway.config.report import Report
 from gateway.config.route_settings import DefaultsSettings, RouteSettings, UpstreamSettings
+from gateway.config.server_settings import ServerSettings
 from gateway.config.settings import (
     IdentitySettings,
     LoginSettings,
     ProviderSettings,
     RoleSettings,
-    ServerSettings,
     SessionSettings,
     Settings,
 )

@@ -22,6 +22,9 @@ from gateway.config.users_file import load_users
 from gateway.errors import ConfigError, GatewayError, StoreError
 from gateway.login.passwords import Passwords
 from gateway.login.users import UsersFile
+from gateway.rates.memory import MemoryRates
+from gateway.rates.opening import open_rates
+from gateway.rates.protocol import Rates
 from gateway.server import pages
 from gateway.server.admin import admin_app
 from gateway.server.auth_endpoints import AuthEndpoints
@@ -59,6 +62,7 @@ class App:
         self._form_secret = secrets.token_urlsafe(32)
         self._servers: list[asyncio.Server] = []
         self._near: list[Server] = []
+        self._rates: Rates | None = None
         self.addresses: list[str] = []
         """Where the gateway listens, as URLs; a port of 0 in the file is the real one here."""
 
@@ -89,6 +93,7 @@ class App:
         self._store = await self._open_store(config, stack)
         self._sessions = self._cache(config)
         stack.push_async_callback(self._sessions.close)
+        stack.push_async_callback(self._close_rates)
         self._passwords = Passwords()
         stack.callback(self._passwords.close)
         request_log = RequestLog(self._writer) if config.server.request_log else None
@@ -149,12 +154,31 @@ class App:
             metrics=self._metrics,
             deadlines=self._deadlines,
             date=self._clock.date,
+            rates=self._rates_for(config),
             log_dropped=_log_dropped,
         )
         self._metrics.upstream_connections = {
             name: pool.counts for name, pool in gateway.pools.items()
         }
         return gateway
+
+    def _rates_for(self, config: Config) -> Rates:
+        """Return what counts requests: one for the life of the process, whatever is reloaded."""
+        limited = any(route.forwarding.rate_limit for route in config.table.routes)
+        if self._rates is None and not limited:
+            return MemoryRates(time.monotonic)  # nobody will ask it
+        if self._rates is None:
+            self._rates = open_rates(
+                self.config.session.store,
+                timeout=self.config.session.store_timeout,
+                clock=time.monotonic,
+                failed=self._metrics.count_rate_limit_error,
+            )
+        return self._rates
+
+    async def _close_rates(self) -> None:
+        if self._rates is not None:
+            await self._rates.close()
 
     def _users(self, provider: UsersProvider) -> UsersFile:
         users = UsersFile(
@@ -173,9 +197,9 @@ class App:
         loop = asyncio.get_running_loop()
         tls = config.server.tls
         context = None
-        if tls is not None:
+        if tls:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(tls.cert, tls.key)
+            context.load_cert_chain(tls[0].cert, tls[0].key)
         near = Server(
             self._pipeline.serve,
             self._client_deadlines,

@@ -30,7 +30,7 @@ def policy_of(config: Config) -> Policy:
         own_paths=(server.base_path, config.login.path),
         login_path=config.login.path,
         public_url=server.public_url,
-        secure=server.tls is not None,
+        secure=bool(server.tls),
     )
 
 

@@ -50,7 +50,7 @@ def test_the_smallest_file() -> None:
     assert read.server.public_url == "http://localhost:8080"
     assert read.server.base_path == "/_gateway"
     assert (read.server.trusted_proxies, read.server.trust_unix) == ((), False)
-    assert (read.server.tls, read.server.admin, read.server.request_log) == (None, None, True)
+    assert (read.server.tls, read.server.admin, read.server.request_log) == ((), None, True)
     assert read.server.drain_timeout == 30.0
     assert read.server.keepalive_timeout == 75.0
     assert read.server.header_timeout == 10.0
@@ -269,6 +269,9 @@ PLACES = [
     "server: {listen: X}",
     "server: {public_url: X}",
     "server: {workers: X}",
+    "server: {listen: [{address: X, mode: X, proxy_protocol: X}]}",
+    "server: {limits: {connections: X}, trust_everybody: X, tracing: X}",
+    "server: {tls: [{cert: X, key: X}]}",
     "server: {base_path: X}",
     "server: {trusted_proxies: [X]}",
     "server: {tls: {cert: X, key: X}}",
