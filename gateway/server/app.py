@@ -99,7 +99,7 @@ class App:
         request_log = RequestLog(self._writer) if config.server.request_log else None
         if request_log is not None:
             stack.callback(request_log.close)
-        pages.prepare()
+        pages.prepare(config.server.templates)
         self._pipeline = Pipeline(
             self._build(config),
             metrics=self._metrics,
@@ -156,10 +156,20 @@ class App:
             date=self._clock.date,
             rates=self._rates_for(config),
             log_dropped=_log_dropped,
+            log_target=log.warning,
         )
         self._metrics.upstream_connections = {
             name: pool.counts for name, pool in gateway.pools.items()
         }
+        self._metrics.upstream_targets = {
+            name: pool.targets for name, pool in gateway.pools.items()
+        }
+        self._metrics.upstream_waiting = {
+            name: pool.waiting
+            for name, pool in gateway.pools.items()
+            if pool.upstream.max_connections is not None
+        }
+        gateway.start()
         return gateway
 
     def _rates_for(self, config: Config) -> Rates:
@@ -262,6 +272,7 @@ class App:
             if changed := [name for name in after if after[name] != before[name]]:
                 raise GatewayError(f"only a restart can change {', '.join(changed)}")
             gateway = self._build(config)
+            pages.prepare(config.server.templates)
         except ConfigError as error:
             self._metrics.reloads_failed += 1
             log.error("reload refused", problems=[str(problem) for problem in error.problems])
@@ -286,10 +297,14 @@ class App:
             return str(error)
         return None
 
-    async def upstream_problems(self) -> Sequence[str]:
-        """Say which upstreams cannot be reached now."""
+    async def upstream_problems(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Say which upstreams cannot be used now, and which targets others stand in for."""
         pools = self._pipeline.gateway.pools.values()
-        return [p for p in await asyncio.gather(*(pool.problem() for pool in pools)) if p]
+        found = await asyncio.gather(*(pool.problems() for pool in pools))
+        return (
+            [problem for problems, usable in found for problem in problems if not usable],
+            [problem for problems, usable in found for problem in problems if usable],
+        )
 
     def render_metrics(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

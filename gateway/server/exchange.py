@@ -41,6 +41,8 @@ class Exchange:
     session: SessionId | None = None
     bytes_in = 0
     bytes_out = 0
+    affinity = ""
+    """Who asks, for upstreams that send the same ones to the same target."""
     expects = False
     """Whether the client waits for 100 (Continue) before it sends the body."""
     body_limit: int | None = None

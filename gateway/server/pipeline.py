@@ -17,11 +17,20 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from gateway.errors import AmbiguousPath, ClientError, GatewayError, Reason, StoreError
-from gateway.model import Access, Allow, Challenge, CleanPath, Deny, Route, SessionKey
-from gateway.rules import cookies, paths, sessions, targets
+from gateway.model import (
+    Access,
+    Allow,
+    Challenge,
+    CleanPath,
+    Deny,
+    RateLimit,
+    Route,
+    SessionKey,
+)
+from gateway.rules import cookies, limits, paths, sessions, targets
 from gateway.rules.policy import decide
 from gateway.rules.routes import find
-from gateway.server import refusals
+from gateway.server import refusals, shaping
 from gateway.server.answers import Answer, PageRequest
 from gateway.server.connection import UNREADABLE, Connection, is_request
 from gateway.server.exchange import Exchange
@@ -114,6 +123,10 @@ class Pipeline:
         if path.text.startswith(gateway.own_paths) and gateway.owns(path.text):
             return await self._page(gateway, exchange, head)
 
+        if gateway.cross_origin and method == "OPTIONS":
+            answer = self._preflight(gateway, exchange, host, path)
+            if answer is not None:
+                return exchange.answer(answer, self._date(), keep_alive=exchange.keep_alive)
         found = find(gateway.table, host, path, method)
         route = found if isinstance(found, Route) else gateway.table.fallback
         if path.marks and paths.refused_marks(path, route):
@@ -140,6 +153,13 @@ class Pipeline:
             denial = refused_upgrade(exchange, plan, signed_in=identity is not None)
             if denial is not None:
                 return self._refuse(gateway, exchange, denial)
+        if plan.rate_limit is not None:
+            answer = await self._limit(gateway, exchange, plan.rate_limit, identity)
+            if answer is not None:
+                return self._answer(exchange, answer)
+        if plan.sticky:
+            # Not the session's id: that is known only where a route asks who it is.
+            exchange.affinity = head.key or head.client
         request = self._request(exchange, plan, path, head, identity, upgrade=upgrade)
         return await gateway.forwarder.forward(
             exchange, plan.pool, request, limit=plan.limit, upgrade=upgrade
@@ -221,6 +241,39 @@ class Pipeline:
 
     # --- answers of our own ------------------------------------------------------------------
 
+    def _preflight(
+        self, gateway: Gateway, exchange: Exchange, host: str, path: CleanPath
+    ) -> Answer | None:
+        """Return the answer to a pre-flight about a route with ``cors``.
+
+        It carries no cookie, and is about the request that may follow: its own method decides.
+        """
+        method = shaping.asked_method(exchange)
+        if method is None:
+            return None
+        route = find(gateway.table, host, path, method)
+        if not isinstance(route, Route) or paths.refused_marks(path, route):
+            return None
+        answer = shaping.preflight(exchange, route.forwarding, method)
+        if answer is not None:
+            exchange.plan = gateway.plan(route)
+        return answer
+
+    async def _limit(
+        self, gateway: Gateway, exchange: Exchange, limit: RateLimit, identity: Identity | None
+    ) -> Answer | None:
+        """Count a request that may pass; return an answer if it is one too many."""
+        assert exchange.plan is not None  # noqa: S101  it is the plan that has the limit
+        key = limits.key(
+            exchange.plan.route,
+            limit,
+            caller=None if identity is None else identity.caller,
+            session=exchange.session,
+            client=exchange.client,
+        )
+        seconds = await gateway.rates.count(key, limit)
+        return refusals.limited(exchange, limit, seconds) if seconds else None
+
     async def _page(self, gateway: Gateway, exchange: Exchange, head: Head) -> bool:
         """Answer with a page or endpoint of the gateway itself."""
         message = exchange.message
@@ -242,6 +295,9 @@ class Pipeline:
         return self._answer(exchange, await gateway.endpoints.handle(request))
 
     def _answer(self, exchange: Exchange, answer: Answer, *, keep_alive: bool = True) -> bool:
+        plan = exchange.plan
+        if plan is not None and plan.shaper is not None:
+            answer = plan.shaper.of_ours(exchange, answer)
         return exchange.answer(answer, self._date(), keep_alive=keep_alive and exchange.keep_alive)
 
     def _refuse(self, gateway: Gateway, exchange: Exchange, decision: Challenge | Deny) -> bool:
