@@ -55,6 +55,11 @@ def parse_origin(text: str) -> str:
     return f"{scheme}://{host}" + ("" if port == DEFAULT_PORTS[scheme] else f":{port}")
 
 
+def parse_cross_origin(text: str) -> str:
+    """Return an origin whose pages may use a route, or ``*`` for every one."""
+    return text if text == "*" else parse_origin(text)
+
+
 def parse_target(text: str) -> Target:
     """Read where an upstream listens: ``http://…``, ``https://…`` or ``unix:/path``."""
     if text.startswith("unix:"):

@@ -87,6 +87,8 @@ class ServerConfig:
     """Origin users see, such as ``https://app.example.com``: no path, no trailing slash."""
     base_path: str
     """Without trailing slash: ``/_gateway``."""
+    templates: Path | None
+    """Folder with templates of the operator's own."""
     trusted_proxies: tuple[Network, ...]
     trust_unix: bool
     """Whether peers on a Unix socket are trusted proxies."""

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from gateway.config import addresses, names
 from gateway.config.config import Listener
-from gateway.config.durations import parse_duration, parse_size
+from gateway.config.durations import parse_duration, parse_period, parse_size
 from gateway.model import Network, Target
 
 _MOST_WORKERS = 256
@@ -92,6 +92,20 @@ def _from_text(parse: Callable[[str], Any]) -> PlainValidator:
     return PlainValidator(parsed)
 
 
+def _switch(value: object) -> object:
+    if value is True:
+        raise ValueError("expected false or a value")
+    return False if value == "false" else value
+
+
+def _off(value: object) -> object:
+    return None if value in (False, "false") else _given(value)
+
+
+Off = BeforeValidator(_off)
+"""For a whole section that ``false`` turns off."""
+Switchable = BeforeValidator(_switch)
+"""For a value that ``false`` turns off."""
 Given = BeforeValidator(_given)
 """For a key that may be left out, but not left empty: an empty rule must not read as no rule."""
 OneOrMany = BeforeValidator(_one_or_list)
@@ -104,6 +118,7 @@ Count = Annotated[int, PlainValidator(_count)]
 Workers = Annotated[int | Literal["auto"], PlainValidator(_workers)]
 FileMode = Annotated[int, PlainValidator(_file_mode)]
 Duration = Annotated[float, PlainValidator(parse_duration)]
+Period = Annotated[int, PlainValidator(parse_period)]
 Size = Annotated[int, PlainValidator(parse_size)]
 Text = Annotated[str, AfterValidator(_some)]
 
@@ -115,8 +130,12 @@ Method = Annotated[str, AfterValidator(names.method)]
 CookieName = Annotated[str, AfterValidator(names.cookie_name)]
 HeaderName = Annotated[str, AfterValidator(names.header_name)]
 KeptHeader = Annotated[str, AfterValidator(names.kept_header)]
+SetHeader = Annotated[str, AfterValidator(names.set_header)]
+ReadableHeader = Annotated[str, AfterValidator(names.readable_header)]
+HeaderValue = Annotated[str, AfterValidator(names.header_value)]
 
 Origin = Annotated[str, AfterValidator(addresses.parse_origin)]
+CrossOrigin = Annotated[str, AfterValidator(addresses.parse_cross_origin)]
 PlainPath = Annotated[str, AfterValidator(addresses.plain_path)]
 CookiePath = Annotated[str, AfterValidator(addresses.cookie_path)]
 PageAddress = Annotated[str, AfterValidator(addresses.page_address)]

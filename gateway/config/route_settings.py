@@ -15,6 +15,7 @@ from gateway.config.kinds import (
     Label,
     Method,
     NetworkText,
+    Off,
     OneOrMany,
     Origin,
     PageAddress,
@@ -26,6 +27,13 @@ from gateway.config.kinds import (
     Text,
     UpstreamUrl,
     UserId,
+)
+from gateway.config.shaping_settings import (
+    CorsSettings,
+    RateLimitSettings,
+    RemoveHeadersSettings,
+    SecurityHeadersSettings,
+    SetHeadersSettings,
 )
 from gateway.model import Access, DenialStyle
 
@@ -152,3 +160,15 @@ class RouteSettings(Strict):
     """Of ``%2F %3F %23 ; %25``: what paths here may hold though parsers differ. Unset: none."""
     case: Annotated[Case | None, Given] = None
     """Whether literal segments match in their own case only. Unset: ``defaults.case``."""
+    set_headers: SetHeadersSettings = SetHeadersSettings()
+    """Header fields of your own. Unset: none."""
+    remove_headers: RemoveHeadersSettings = RemoveHeadersSettings()
+    """Header fields that are not passed on. Unset: none."""
+    security_headers: Annotated[SecurityHeadersSettings | None, Off] = None
+    """``true``, or a mapping: what keeps browsers careful, where the upstream set none. Default
+    false."""
+    cors: Annotated[CorsSettings | None, Given] = None
+    """Which pages of other origins may use the route. Unset: browsers keep them out, unless the
+    upstream says otherwise."""
+    rate_limit: Annotated[RateLimitSettings | None, Given] = None
+    """How often it may be asked. Unset: without limit."""

@@ -96,6 +96,9 @@ class ServerSettings(Strict):
     ``1``."""
     base_path: PlainPath = "/_gateway"
     """Under which path the gateway's own pages live. Default ``/_gateway``."""
+    templates: Annotated[Text | None, Given] = None
+    """Folder with templates of your own, relative to the configuration's: each ``*.html`` there
+    replaces the page of ours that has its name, and ``style.css`` the style. Unset: ours."""
     trusted_proxies: tuple[Proxy, ...] = ()
     """Networks whose ``X-Forwarded-*`` are believed; ``unix`` is every peer on a Unix socket.
     Default: nobody."""

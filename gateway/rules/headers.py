@@ -30,6 +30,10 @@ class Kind(IntEnum):
     LENGTH = 5
     DATE = 6
     CODING = 7
+    CACHING = 8
+    """Forwarded; says how the answer may be cached. From here on each is a bit of its own."""
+    VARY = 16
+    """Forwarded; says what else the answer depends on."""
 
 
 # RFC 9110 section 7.6.1, with the names that older software treats alike.
@@ -187,11 +191,15 @@ class _ResponseKinds(dict[bytes, Kind]):
 
 
 _RESPONSE_KINDS = {
+    "cache-control": Kind.CACHING,
     "connection": Kind.CONNECTION,
     "content-length": Kind.LENGTH,
     "date": Kind.DATE,
+    "expires": Kind.CACHING,
+    "pragma": Kind.CACHING,
     "set-cookie": Kind.SET_COOKIE,
     "transfer-encoding": Kind.CODING,
+    "vary": Kind.VARY,
 }
 
 
@@ -203,12 +211,15 @@ class ResponseFields:
     def __init__(self) -> None:
         self._kinds = _ResponseKinds()
 
-    def split(self, fields: RawFields) -> tuple[list[bytes], list[bytes], bool, int | None, bool]:
+    def split(
+        self, fields: RawFields
+    ) -> tuple[list[bytes], list[bytes], bool, int | None, bool, int]:
         """Return lines to pass on, ``Set-Cookie`` lines, and what was said of date and framing.
 
         These are: whether there is a ``Date`` (it is among the lines), the ``Content-Length``, or
-        None where there is none or the body is chunked, and whether it is. Lines are without their
-        line end. What ``Connection`` nominates is already gone.
+        None where there is none or the body is chunked, whether it is, and of ``Kind.CACHING`` and
+        ``Kind.VARY`` the bits of those that are among the lines. Lines are without their line end.
+        What ``Connection`` nominates is already gone.
 
         Raises:
             UpstreamProtocol: A transfer coding that we would have to undo.
@@ -218,10 +229,14 @@ class ResponseFields:
         connection = b""
         dated = chunked = False
         length = None
+        said = 0
         kinds = self._kinds
         for field in fields:
             kind = kinds[field[0]]
             if not kind:
+                lines.append(b"%b: %b" % field)
+            elif kind >= 8:
+                said |= kind
                 lines.append(b"%b: %b" % field)
             elif kind == 5:
                 length = int(field[1])
@@ -239,7 +254,11 @@ class ResponseFields:
         if connection and len(kept := without_nominated(lines, connection)) < len(lines):
             lines = kept
             dated = dated and any(line[:5].lower() == b"date:" for line in lines)
-        return lines, cookies, dated, None if chunked else length, chunked
+            said = 0
+            for line in lines:
+                kind = kinds[line.partition(b":")[0]]
+                said |= kind if kind >= 8 else 0
+        return lines, cookies, dated, None if chunked else length, chunked, said
 
 
 def without_nominated(lines: list[bytes], connection: bytes) -> list[bytes]:

@@ -161,7 +161,9 @@ class Gateway:
             shaper=shaper(
                 forwarding,
                 public_url=self.config.server.public_url,
-                upstream_host=None if forwarding.preserve_host else upstream.target.authority,
+                upstream_hosts=frozenset()
+                if forwarding.preserve_host
+                else frozenset(target.authority for target in upstream.targets),
             ),
             rate_limit=forwarding.rate_limit,
         )

@@ -63,7 +63,7 @@ class Head:
             lines, _ = plan.fields.split(self.fields)
             if self.others:
                 lines.append(b"Cookie: " + self.others)
-            self.block = b"\r\n".join([b"Host: " + host, *lines, self.provenance])
+            self.block = b"\r\n".join([b"Host: " + host, *lines, *plan.set_lines, self.provenance])
             self.plan = plan
         return self.block
 

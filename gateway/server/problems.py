@@ -51,6 +51,10 @@ _BY_REASON: dict[Reason, tuple[str, str]] = {
         "Wrong origin",
         "Pages of another site may not open this connection.",
     ),
+    Reason.RATE_LIMITED: (
+        "Too many requests",
+        "Too many requests came in a short time. Wait a little and try again.",
+    ),
     Reason.DRAINING: ("Restarting", "The service is restarting. Try again in a moment."),
     Reason.SIGN_IN_BUSY: (
         "Too many people are signing in",

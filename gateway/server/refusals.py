@@ -13,8 +13,8 @@ from gateway.errors import (
     Reason,
     StoreUnavailable,
 )
-from gateway.model import Challenge, Deny
-from gateway.rules import navigation
+from gateway.model import Challenge, Deny, RateLimit
+from gateway.rules import limits, navigation
 from gateway.rules.denials import refuse
 from gateway.server.answers import NO_STORE, Answer
 from gateway.server.connection import MAX_LINE
@@ -56,6 +56,17 @@ def refused(
         request_id=exchange.request_id,
         headers=headers,
         login_url=told.login_url,
+    )
+
+
+def limited(exchange: Exchange, limit: RateLimit, seconds: float) -> Answer:
+    """Return the answer to somebody who asks too often, and may ask again in so many seconds."""
+    return error_answer(
+        429,
+        Reason.RATE_LIMITED,
+        navigation=is_navigation(exchange),
+        request_id=exchange.request_id,
+        headers=limits.told(limit, seconds),
     )
 
 

@@ -35,6 +35,8 @@ class ResponseHead(NamedTuple):
     """What ``Content-Length`` says; None where there is none or the body is chunked."""
     bodyless: bool
     """Whether the answer has no body whatever its fields say (HEAD, 204, 304, 101)."""
+    said: int
+    """Of ``Kind.CACHING`` and ``Kind.VARY``, the bits of those that are among the lines."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -383,11 +385,13 @@ class UpstreamConnection(asyncio.Protocol):
         status = parser.get_status_code()
         if status < 100:
             raise ValueError("a status below 100")  # ends the exchange in `data_received`
-        lines, cookies, dated, length, chunked = _FIELDS.split(self._fields)
+        lines, cookies, dated, length, chunked, said = _FIELDS.split(self._fields)
         bodyless = self._is_head or status in (204, 304) or status < 200
         self._until_close = until_close = length is None and not chunked and not bodyless
         self._keep = not until_close and parser.should_keep_alive()
-        self.response = ResponseHead(status, self._reason, lines, cookies, dated, length, bodyless)
+        self.response = ResponseHead(
+            status, self._reason, lines, cookies, dated, length, bodyless, said
+        )
 
     def on_body(self, data: bytes) -> None:
         """Hand on a piece of the body."""

@@ -9,6 +9,7 @@ from gateway.config.config import AdminConfig, Listener, ServerConfig, ServerLim
 from gateway.config.report import Report
 from gateway.config.server_settings import ListenerSettings, ServerSettings, TlsSettings
 from gateway.config.source import Path as Place
+from gateway.errors import Problem
 
 
 def build_server(settings: ServerSettings, folder: Path, report: Report) -> ServerConfig:
@@ -34,6 +35,7 @@ def build_server(settings: ServerSettings, folder: Path, report: Report) -> Serv
         workers=settings.workers,
         public_url=public_url,
         base_path=settings.base_path,
+        templates=None if settings.templates is None else _templates(settings, folder, report),
         trusted_proxies=tuple(proxy for proxy in proxies if not isinstance(proxy, str)),
         trust_unix="unix" in proxies,
         tls=_tls(settings.tls or (), folder, report),
@@ -49,6 +51,20 @@ def build_server(settings: ServerSettings, folder: Path, report: Report) -> Serv
         keepalive_timeout=settings.keepalive_timeout,
         header_timeout=settings.header_timeout,
     )
+
+
+def _templates(settings: ServerSettings, folder: Path, report: Report) -> Path:
+    from gateway.config import page_templates  # jinja, and only where it is used
+
+    place = folder / (settings.templates or "")
+    try:
+        found = list(page_templates.faults(place))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "not a folder's name"
+        report.error(("server", "templates"), f"cannot read the folder: {why}")
+    else:
+        report.add(Problem(str(fault.file), fault.line, 1, "", fault.message) for fault in found)
+    return place
 
 
 NOT_SHARED = (
