@@ -22,13 +22,13 @@ PAGES = tuple(
 NOTHING = "–"
 """Where leaving a key out needs no words: a rule is not asked, a mapping has its defaults."""
 
-_SETTINGS = ("settings", "server_settings", "route_settings", "users_file")
+_SETTINGS = ("settings", "server_settings", "upstream_settings", "route_settings", "users_file")
 _BLOCK = re.compile(r"(<!-- reference: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 _WRITTEN_OTHERWISE = frozenset({("WhenDeniedSettings", "style")})
 """Fields that stand for a shorter form, and are no keys that anybody can write."""
 
-_NEVER = frozenset({"corrupt_record", "draining", "upstream_busy"})
+_NEVER = frozenset({"corrupt_record", "draining"})
 """Reasons that no request ends with yet."""
 
 _KINDS = {
@@ -70,6 +70,14 @@ _KINDS = {
     "CookieSettings": "[mapping](#sessioncookie)",
     "ProviderSettings": "[provider](#loginproviders)",
     "TimeoutSettings": "[mapping](#timeouts)",
+    "TargetSettings": "URL or [mapping](#targets)",
+    "HealthSettings": "[mapping](#health)",
+    "UpstreamTlsSettings": "[mapping](#tls)",
+    "Balance": "`round_robin`, `least_requests` or `sticky`",
+    "Whole": "number",
+    "Weight": "number",
+    "RequestTarget": "path",
+    "HostName": "name",
 }
 
 

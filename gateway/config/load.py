@@ -55,7 +55,7 @@ def load(text: str, file: str, env: Mapping[str, str]) -> Config:
         report=report,
     )
     headers = build_identity(sections.identity, report)
-    upstreams = build_upstreams(sections.upstreams, report)
+    upstreams = build_upstreams(sections.upstreams, folder, report)
     table = build_routes(
         sections.routes,
         sections.defaults,

@@ -1,10 +1,10 @@
-"""What an operator may write about upstreams and routes."""
+"""What an operator may write about routes."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, model_validator
 
 from gateway.config.kinds import (
     Duration,
@@ -25,7 +25,6 @@ from gateway.config.kinds import (
     Size,
     Strict,
     Text,
-    UpstreamUrl,
     UserId,
 )
 from gateway.config.shaping_settings import (
@@ -36,31 +35,6 @@ from gateway.config.shaping_settings import (
     SetHeadersSettings,
 )
 from gateway.model import Access, DenialStyle
-
-
-class TimeoutSettings(Strict):
-    """``timeouts`` of an upstream; past one the client gets 504."""
-
-    connect: Duration = 2.0
-    """To be connected. Default 2s."""
-    first_byte: Duration = 30.0
-    """From the end of the request to the head of the answer. Default 30s."""
-    idle: Duration = 60.0
-    """Between two pieces of a body, in either direction. Default 60s."""
-
-
-class UpstreamSettings(Strict):
-    """An upstream; a bare URL stands for ``{targets: [URL]}``."""
-
-    targets: Annotated[tuple[UpstreamUrl, ...], Field(min_length=1, max_length=1)]
-    """Exactly one of ``http://host:port``, ``https://host:port``, ``unix:/path``."""
-    timeouts: TimeoutSettings = TimeoutSettings()
-    """How long it may take."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_url(cls, value: object) -> object:
-        return value if isinstance(value, dict | list | None) else {"targets": [value]}
 
 
 class WhenDeniedSettings(Strict):

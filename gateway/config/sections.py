@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from gateway.config.kinds import Strict
 from gateway.config.names import label, role_name
 from gateway.config.report import Report
-from gateway.config.route_settings import DefaultsSettings, RouteSettings, UpstreamSettings
+from gateway.config.route_settings import DefaultsSettings, RouteSettings
 from gateway.config.server_settings import ServerSettings
 from gateway.config.settings import (
     IdentitySettings,
@@ -27,6 +27,7 @@ from gateway.config.settings import (
     Settings,
 )
 from gateway.config.source import Path
+from gateway.config.upstream_settings import UpstreamSettings
 
 Model = TypeVar("Model", bound=Strict)
 

@@ -30,8 +30,9 @@ from gateway.config.kinds import (
     Strict,
     Text,
 )
-from gateway.config.route_settings import DefaultsSettings, RouteSettings, UpstreamSettings
+from gateway.config.route_settings import DefaultsSettings, RouteSettings
 from gateway.config.server_settings import ServerSettings
+from gateway.config.upstream_settings import UpstreamSettings
 from gateway.model import IdentityField
 from gateway.rules.identity import PRESETS
 

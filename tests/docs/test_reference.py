@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from gateway.config import route_settings, users_file
+from gateway.config import route_settings, upstream_settings, users_file
 from gateway.config import settings as top
 from gateway.config.durations import parse_duration
 from gateway.config.users_file import UserSettings
@@ -23,7 +23,7 @@ UNSHOWN = {
 def models() -> dict[str, type[BaseModel]]:
     return {
         name: model
-        for module in (top, route_settings, users_file)
+        for module in (top, upstream_settings, route_settings, users_file)
         for name, model in vars(module).items()
         if name.endswith("Settings") and model.__module__ == module.__name__
     }
