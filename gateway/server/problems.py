@@ -55,6 +55,14 @@ _BY_REASON: dict[Reason, tuple[str, str]] = {
         "Too many requests",
         "Too many requests came in a short time. Wait a little and try again.",
     ),
+    Reason.UPSTREAM_BUSY: (
+        "Too busy",
+        "The application behind this address has too much to do. Try again in a moment.",
+    ),
+    Reason.UPSTREAM_DOWN: (
+        "Application not available",
+        "The application behind this address is not well. Try again in a moment.",
+    ),
     Reason.DRAINING: ("Restarting", "The service is restarting. Try again in a moment."),
     Reason.SIGN_IN_BUSY: (
         "Too many people are signing in",

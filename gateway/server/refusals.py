@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 from aiohttp.http_exceptions import LineTooLong
@@ -12,6 +13,8 @@ from gateway.errors import (
     MethodRefused,
     Reason,
     StoreUnavailable,
+    UpstreamBusy,
+    UpstreamDown,
 )
 from gateway.model import Challenge, Deny, RateLimit
 from gateway.rules import limits, navigation
@@ -84,6 +87,8 @@ def failed(exchange: Exchange, error: GatewayError) -> Answer:
 def _headers(error: GatewayError) -> list[tuple[str, str]]:
     if isinstance(error, StoreUnavailable):
         return [_RETRY_AFTER]
+    if isinstance(error, UpstreamBusy | UpstreamDown):
+        return [("Retry-After", str(ceil(error.retry_after)))]
     return [_ALLOW] if isinstance(error, MethodRefused) else []
 
 
