@@ -106,7 +106,8 @@ class AnswerShape:
             if name not in dropped and (cors is None or not name.startswith(b"access-control-")):
                 kept.append(line)
         if cors is not None:
-            kept += _besides(kept, field_lines(answer_fields(cors, origin)))
+            told = _besides(kept, field_lines(answer_fields(cors, origin)))
+            kept += [line for line in told if _name(line) not in dropped]
         kept += self._set
         kept += _missing(kept, self._security)
         return kept, _said(kept)
