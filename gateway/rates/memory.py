@@ -24,14 +24,16 @@ class _Count:
 
 
 class MemoryRates:
-    """Counts in memory, for at most ``REMEMBERED`` keys.
+    """Counts in memory.
 
     Args:
         clock: Returns seconds; never goes back.
+        most: Keys that are remembered.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], most: int = REMEMBERED) -> None:
         self._clock = clock
+        self._most = most
         self._counts: dict[tuple[str, int], _Count] = {}
 
     async def count(self, key: str, limit: RateLimit) -> float:
@@ -60,6 +62,6 @@ class MemoryRates:
             fresh = _Count(count.began + length, count.now, 0)
         counts.pop(key, None)
         counts[key] = fresh  # at the end: the dict stays in the order in which windows began
-        if len(counts) > REMEMBERED:
+        if len(counts) > self._most:
             del counts[next(iter(counts))]
         return fresh
