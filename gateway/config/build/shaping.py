@@ -9,6 +9,9 @@ from gateway.config.route_settings import RouteSettings
 from gateway.config.source import Path
 from gateway.model import Access
 from gateway.rules.headers import fold
+from gateway.rules.identity import REQUEST_ID
+
+_SAID_BY_US = frozenset({fold(REQUEST_ID), "TRACEPARENT"})
 
 
 def check_shaping(
@@ -36,16 +39,22 @@ def check_shaping(
 def _check_names(
     path: Path, settings: RouteSettings, identity_headers: Collection[str], report: Report
 ) -> None:
-    message = "this is an identity header: only the gateway says who asks"
+    message = "the gateway says this itself, on every request or of everybody who is signed in"
+    ours = _SAID_BY_US.union(identity_headers)
+    alike = "another name here differs from this one in case or punctuation only"
     twice = "the route removes this header, and sets it too: to set it is enough"
     for name in settings.set_headers.request:
-        if fold(name) in identity_headers:
+        if fold(name) in ours:
             report.error((*path, "set_headers", "request", name), message, key=True)
     for index, name in enumerate(settings.remove_headers.request):
-        if fold(name) in identity_headers:
+        if fold(name) in ours:
             report.error((*path, "remove_headers", "request", index), message)
     for side in ("request", "response"):
-        is_set = {fold(name) for name in getattr(settings.set_headers, side)}
+        is_set: set[str] = set()
+        for name in getattr(settings.set_headers, side):
+            if fold(name) in is_set:
+                report.error((*path, "set_headers", side, name), alike, key=True)
+            is_set.add(fold(name))
         for index, name in enumerate(getattr(settings.remove_headers, side)):
             if fold(name) in is_set:
                 report.error((*path, "remove_headers", side, index), twice)
