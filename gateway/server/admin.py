@@ -33,8 +33,8 @@ class AdminStatus(Protocol):
         First those of upstreams that have no other, then those that others stand in for.
         """
 
-    def render_metrics(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
+    async def render_metrics(self) -> bytes:
+        """Return the metrics in Prometheus' text format. Ends in limited time."""
 
 
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -63,7 +63,7 @@ def admin_app(status: AdminStatus, *, listen_host: str = "") -> web.Application:
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(
-            body=status.render_metrics(), headers={**_HEADERS, "Content-Type": CONTENT_TYPE}
+            body=await status.render_metrics(), headers={**_HEADERS, "Content-Type": CONTENT_TYPE}
         )
 
     @web.middleware

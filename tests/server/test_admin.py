@@ -28,7 +28,7 @@ class Status:
     async def upstream_problems(self) -> tuple[Sequence[str], Sequence[str]]:
         return self.upstreams, self.replaced
 
-    def render_metrics(self) -> bytes:
+    async def render_metrics(self) -> bytes:
         return b"gateway_requests_in_flight 0.0\n"
 
 
