@@ -76,6 +76,8 @@ class Reason(StrEnum):
     """More sign-ins at once than passwords can be checked."""
     CSRF = "csrf"
     """A form without the token that its page was given."""
+    OVERLOADED = "overloaded"
+    """More requests at once than ``server.limits`` allows."""
     DRAINING = "draining"
     """The gateway is about to stop."""
     INTERNAL = "internal"
@@ -201,6 +203,13 @@ class SignInBusy(IdentityError):
 
     status = 503
     reason = Reason.SIGN_IN_BUSY
+
+
+class Overloaded(GatewayError):
+    """More requests are being answered than the gateway may take on. Ask again in a moment."""
+
+    status = 503
+    reason = Reason.OVERLOADED
 
 
 class StoreError(GatewayError):

@@ -39,6 +39,8 @@ class Exchange:
     """The client's address; empty until it is known how far that can be trusted."""
     user = ""
     session: SessionId | None = None
+    trace_id = ""
+    """Of the ``traceparent`` that the upstream gets, where there is a valid one."""
     bytes_in = 0
     bytes_out = 0
     affinity = ""

@@ -118,6 +118,8 @@ class Gateway:
         self.update_age = min(self.lifetime.update_age, self.lifetime.idle_timeout / 2)
         """Seconds below which ``sessions.due`` says no: asked only beyond."""
         self.trusted = config.server.trusted_proxies
+        self.most_requests = config.server.limits.requests
+        self.tracing = config.server.tracing
         self.trust_unix = config.server.trust_unix
         self.forwarder = Forwarder(self.own_cookies, date)
         resolver = SystemResolver()

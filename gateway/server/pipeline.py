@@ -8,6 +8,7 @@ This is the hot path: see ``docs/performance.md`` for what each trick gained.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from time import perf_counter
 
@@ -16,7 +17,7 @@ from aiohttp import hdrs
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from gateway.errors import AmbiguousPath, ClientError, GatewayError, Reason, StoreError
+from gateway.errors import AmbiguousPath, ClientError, GatewayError, Overloaded, Reason, StoreError
 from gateway.model import (
     Access,
     Allow,
@@ -27,7 +28,7 @@ from gateway.model import (
     Route,
     SessionKey,
 )
-from gateway.rules import cookies, limits, paths, sessions, targets
+from gateway.rules import cookies, limits, paths, sessions, targets, tracing
 from gateway.rules.policy import decide
 from gateway.rules.routes import find
 from gateway.server import refusals, shaping
@@ -90,6 +91,8 @@ class Pipeline:
             if not is_request(message):
                 exchange.message = UNREADABLE
                 return self._answer(exchange, refusals.malformed(exchange, message))
+            if self._metrics.in_flight > gateway.most_requests:
+                raise Overloaded("server.limits.requests")
             return await self._pass(gateway, exchange, message, connection)
         except GatewayError as error:
             return self._fail(exchange, error)
@@ -115,7 +118,12 @@ class Pipeline:
         exchange.client = head.client
         if head.request_id is not None:
             exchange.request_id = head.request_id
+        if head.trace_id:
+            exchange.trace_id = head.trace_id
         host, raw_path, query = targets.read_target(message.path, head.host_header, method)
+        if raw_path == "*":
+            exchange.host, exchange.path = host, raw_path
+            return self._answer(exchange, refusals.about_the_server())
         path = paths.clean(raw_path)
         exchange.host, exchange.path, exchange.query = host, path.text, query
         if exchange.payload is not EMPTY_PAYLOAD:
@@ -224,6 +232,9 @@ class Pipeline:
             block += b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
         if identity is not None:
             block += identity.block
+        if head.gateway.tracing and not head.trace_id:
+            exchange.trace_id, parent = tracing.new_trace(os.urandom(tracing.BYTES))
+            block += f"Traceparent: {parent}\r\n".encode()
         return start + block + head.gateway.ending.format(exchange.request_id).encode()
 
     def _framing(self, exchange: Exchange, plan: RoutePlan) -> bytes:
@@ -313,7 +324,7 @@ class Pipeline:
         if exchange.status:
             exchange.connection.break_off()
             return False
-        if not isinstance(error, ClientError):
+        if not isinstance(error, ClientError | Overloaded):
             log.warning(
                 "request failed",
                 request_id=exchange.request_id,
@@ -357,4 +368,5 @@ class Pipeline:
             upstream="" if plan is None else plan.route.forwarding.upstream,
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
+            trace_id=exchange.trace_id,
         )

@@ -63,6 +63,10 @@ _BY_REASON: dict[Reason, tuple[str, str]] = {
         "Application not available",
         "The application behind this address is not well. Try again in a moment.",
     ),
+    Reason.OVERLOADED: (
+        "Too much at once",
+        "More is asked of the service than it can answer now. Try again in a moment.",
+    ),
     Reason.DRAINING: ("Restarting", "The service is restarting. Try again in a moment."),
     Reason.SIGN_IN_BUSY: (
         "Too many people are signing in",

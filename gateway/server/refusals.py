@@ -11,6 +11,7 @@ from gateway.errors import (
     ClientError,
     GatewayError,
     MethodRefused,
+    Overloaded,
     Reason,
     StoreUnavailable,
     UpstreamBusy,
@@ -85,11 +86,16 @@ def failed(exchange: Exchange, error: GatewayError) -> Answer:
 
 
 def _headers(error: GatewayError) -> list[tuple[str, str]]:
-    if isinstance(error, StoreUnavailable):
+    if isinstance(error, StoreUnavailable | Overloaded):
         return [_RETRY_AFTER]
     if isinstance(error, UpstreamBusy | UpstreamDown):
         return [("Retry-After", str(ceil(error.retry_after)))]
     return [_ALLOW] if isinstance(error, MethodRefused) else []
+
+
+def about_the_server() -> Answer:
+    """Return the answer to ``OPTIONS *``: what may be asked of the gateway (RFC 9110 9.3.7)."""
+    return Answer(status=204, headers=(_ALLOW,))
 
 
 def malformed(exchange: Exchange, note: Any) -> Answer:
