@@ -14,7 +14,6 @@ from gateway.upstream.dialing import Dialer, bare
 
 _MAX_IDLE = 256
 _IDLE_LIMIT = 55.0  # seconds; many servers and balancers close at 60
-_ADDRESSES_HOLD = 30.0  # seconds between two looks at whether the target's name moved
 
 # A request that may not be sent twice must not meet a connection that the upstream is just closing.
 # Node.js closes after 5 idle seconds, which makes that an everyday race.
@@ -26,16 +25,27 @@ class Pool:
 
     It is also the whole of an upstream with one target and no limit: what such an upstream has no
     use for (``lending.Lender`` says what) costs it nothing.
+
+    Args:
+        addresses_hold: Seconds between two looks at whether the target's name moved.
     """
 
     rehosts = False
     """Whether requests need the ``Host`` of the target that was chosen."""
 
-    def __init__(self, upstream: Upstream, deadlines: Deadlines, dialer: Dialer) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        deadlines: Deadlines,
+        dialer: Dialer,
+        *,
+        addresses_hold: float = 30.0,
+    ) -> None:
         self.upstream = upstream
         self.total = upstream.timeouts.total
         self.deadlines = deadlines
         self._dialer = dialer
+        self._addresses_hold = addresses_hold
         self._idle: deque[UpstreamConnection] = deque()
         self._open: set[UpstreamConnection] = set()
         self._outdated: set[UpstreamConnection] = set()
@@ -128,7 +138,7 @@ class Pool:
 
     async def _refresh_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(_ADDRESSES_HOLD)
+            await asyncio.sleep(self._addresses_hold)
             if self._open:
                 with suppress(OSError):  # nobody knows better: what there is goes on
                     await self.refresh()
