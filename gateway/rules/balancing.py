@@ -39,10 +39,12 @@ def in_turn(
     total = sum(weights)
     if total <= 0:
         return None, tuple(credits)
-    raised = [have + weight for have, weight in zip(credits, weights, strict=True)]
-    chosen = max(
-        (at for at, weight in enumerate(weights) if weight > 0), key=lambda at: (raised[at], -at)
-    )
+    raised, chosen, most = [], 0, -math.inf
+    for at, weight in enumerate(weights):
+        credit = credits[at] + weight
+        raised.append(credit)
+        if weight > 0 and credit > most:
+            chosen, most = at, credit
     raised[chosen] -= total
     return chosen, tuple(raised)
 
@@ -157,3 +159,10 @@ def shares(
     if any(wanted):
         return wanted
     return tuple(weight if up else 0.0 for weight, up in zip(weights, ups, strict=True))
+
+
+def usual_from(ups: Sequence[bool], standings: Sequence[Standing]) -> float:
+    """Return from when on ``shares`` are the weights themselves, if nothing happens until then."""
+    if not all(ups):
+        return math.inf
+    return max(standing.back_at for standing in standings) + RETURN

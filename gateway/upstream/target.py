@@ -24,6 +24,7 @@ class TargetState:
 
     Args:
         on_change: Told what happened to the target, for the operator.
+        on_shift: Called when ``standing`` or ``health`` is another than before.
         on_up: Called when its health checks pass again.
     """
 
@@ -32,6 +33,7 @@ class TargetState:
         "_checks",
         "_loop",
         "_on_change",
+        "_on_shift",
         "_on_up",
         "_upstream",
         "_why_not",
@@ -50,6 +52,7 @@ class TargetState:
         dialer: Dialer,
         *,
         on_change: Callable[..., None],
+        on_shift: Callable[[], None],
         on_up: Callable[[], None],
     ) -> None:
         self.pool = Pool(upstream, deadlines, dialer)
@@ -62,6 +65,7 @@ class TargetState:
         self._why_not = ""
         self._upstream = upstream.name
         self._on_change = on_change
+        self._on_shift = on_shift
         self._on_up = on_up
         self._loop = asyncio.get_running_loop()
         self._check: HealthCheck | None = upstream.health
@@ -88,12 +92,16 @@ class TargetState:
         before, now = self.standing, self._loop.time()
         self.standing = after_failure(before, now)
         self._why_not = why
+        self._on_shift()
         if self.standing.ejections > before.ejections:
             self._tell("target ejected", why=why, seconds=self.standing.back_at - now)
 
     def answered(self) -> None:
         """Note that a request was answered."""
-        self.standing = after_success(self.standing, self._loop.time())
+        before = self.standing
+        if before.failures or before.ejections:
+            self.standing = after_success(before, self._loop.time())
+            self._on_shift()
 
     def checked(self, why: str | None) -> None:
         """Note the outcome of a health check."""
@@ -112,9 +120,11 @@ class TargetState:
         if self.health.up and not was_up:
             self.standing = Standing(back_at=self._loop.time())  # it comes back slowly
             self._tell("target up")
+            self._on_shift()
             self._on_up()
         elif was_up and not self.health.up:
             self._tell("target down", why=why)
+            self._on_shift()
 
     def _tell(self, event: str, **fields: object) -> None:
         self._on_change(event, upstream=self._upstream, target=self.name, **fields)

@@ -24,6 +24,7 @@ from gateway.rules.balancing import (
     share,
     shares,
     sticky,
+    usual_from,
 )
 
 WEIGHTS = st.lists(st.integers(0, 50), min_size=1, max_size=8).filter(any)
@@ -273,6 +274,21 @@ EJECTED = failing(FAILURES, 100.0)
 )
 def test_shares(ups: list[bool], standings: list[Standing], expected: tuple[float, ...]) -> None:
     assert shares([2.0, 3.0], ups, standings, 100.0) == expected
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=5),
+    st.floats(0, 300),
+)
+def test_shares_are_usual_exactly_from_then_on(targets: list[tuple[bool, int]], now: float) -> None:
+    ups = [up for up, _ in targets]
+    standings = [failing(failures, 100.0) for _, failures in targets]
+    weights = [float(at + 1) for at in range(len(targets))]
+    since = usual_from(ups, standings)
+    if now >= since:
+        assert shares(weights, ups, standings, now) == tuple(weights)
+    if math.isfinite(since):
+        assert any(standing.back_at + RETURN == since for standing in standings)
 
 
 def test_a_target_that_never_failed_has_always_been_back() -> None:
