@@ -50,6 +50,7 @@ upstreams:
   short: {targets: ["${A}"], max_connections: 1, queue: 1, queue_timeout: 300ms}
   none: {targets: ["${A}"], max_connections: 1, queue: 0}
   two: {targets: ["${A}", "${B}"], max_connections: 1, queue: 9}
+  slow: {targets: ["${A}", "${B}"], timeouts: {first_byte: 100ms}}
   total: {targets: ["${A}"], timeouts: {total: 400ms}}
   checked:
     targets: ["${D}", "${E}"]
@@ -328,6 +329,10 @@ async def test_a_request_that_was_not_sent_goes_to_another_target_whatever_its_m
     assert [len(request.body) for request in servers["B"].requests] == [size] * 4
 
 
+async def hang(request: Received) -> None:
+    await request.peer.until_closed()
+
+
 async def hang_up(request: Received) -> None:
     await request.read()
     request.peer.close()
@@ -375,6 +380,17 @@ async def test_the_only_target_is_tried_though_it_fails(
     assert await names(gateway, "/closing-one/x", 1) == "A"
 
 
+async def test_a_target_that_is_too_slow_is_left_alone(
+    gateway: GatewayProcess, servers: Group
+) -> None:
+    servers["A"].handler = hang
+    statuses = [(await ask(gateway, asking("/slow/x"))).status for _ in range(9)]
+    assert statuses.count(504) == 3  # a wait is not repeated elsewhere
+    assert len(servers["A"].seen("/slow/")) == 3
+    [ejected] = [e for e in gateway.log("target ejected") if e["upstream"] == "slow"]
+    assert ejected["target"] == servers["A"].url
+
+
 async def test_errors_of_the_application_are_its_own(
     gateway: GatewayProcess, servers: Group
 ) -> None:
@@ -387,10 +403,6 @@ async def test_errors_of_the_application_are_its_own(
 # --- health checks -------------------------------------------------------------------------------
 
 SICK = answering(b"HTTP/1.1 503 Unwell\r\nContent-Length: 0\r\n\r\n")
-
-
-async def hang(request: Received) -> None:
-    await request.peer.until_closed()
 
 
 def only_sick(server: Named, check: Handler) -> Handler:
@@ -550,6 +562,41 @@ async def test_without_a_queue_nobody_waits(gateway: GatewayProcess, servers: Gr
         held.gate.set()
         assert (await first.answer()).status == 200
     assert await names(gateway, "/none/x", 3) == "AAA"
+
+
+async def test_a_websocket_is_a_connection_as_long_as_it_lasts(
+    gateway: GatewayProcess, servers: Group
+) -> None:
+    servers["A"].handler = answering(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+    async with Client(gateway.port) as client:
+        upgrade = asking("/none/socket", "Connection: Upgrade", "Upgrade: websocket")
+        assert (await client.ask(upgrade)).status == 101
+        assert (await ask(gateway, asking("/none/x"))).status == 503
+    await _room_again(gateway, servers)
+
+
+async def test_who_leaves_takes_no_connection_along(
+    gateway: GatewayProcess, servers: Group
+) -> None:
+    held = hold(servers["A"])
+    async with Client(gateway.port) as leaving:
+        await leaving.send(asking("/none/leaving"))
+        await wait_until(lambda: held.waiting == 1)
+    busy = ("gateway_upstream_target_requests", 'upstream="none"')
+    await wait_until(lambda: metric(gateway, *busy) == 0)
+    held.gate.set()
+    await _room_again(gateway, servers)
+
+
+async def _room_again(gateway: GatewayProcess, servers: Group) -> None:
+    servers["A"].forget()
+
+    async def answered() -> bool:
+        return (await ask(gateway, asking("/none/x"))).status == 200
+
+    await wait_until(answered)
 
 
 async def test_a_target_without_room_is_passed_over(
