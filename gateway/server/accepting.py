@@ -7,6 +7,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -21,32 +22,83 @@ log = structlog.get_logger()
 _AT_ONCE = 64
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _PAUSE = 0.5
+_TO_BEGIN = 1.0
+"""Seconds in which who was in the queue at the end has to say who they are."""
 
 
 class Acceptor(Protocol):
-    """Accepts connections on one socket until it is closed."""
+    """Accepts connections on one socket until it has to stop."""
 
-    def close(self) -> None:
-        """Accept no more; connections that were accepted stay."""
+    async def stop(self) -> None:
+        """Accept who waits in the queue, and then nobody; connections that were accepted stay.
+
+        Who is in the queue is connected, as far as they know, and closing would reset them.
+        """
 
 
-async def accept(
-    near: Server, listening: socket.socket, context: ssl.SSLContext | None, limit: float
-) -> Acceptor:
-    """Serve the connections that come in on a socket.
+class PlainAcceptor:
+    """Accepts connections that begin with HTTP, or with TLS.
 
     Args:
         limit: Seconds a TLS handshake may take.
     """
-    loop = asyncio.get_running_loop()
-    kind = loop.create_unix_server if listening.family == socket.AF_UNIX else loop.create_server
-    return await kind(
-        near,
-        sock=listening,
-        ssl=context,
-        backlog=BACKLOG,
-        ssl_handshake_timeout=None if context is None else limit,
-    )
+
+    def __init__(
+        self,
+        near: Server,
+        listening: socket.socket,
+        context: ssl.SSLContext | None,
+        *,
+        limit: float,
+    ) -> None:
+        self._near = near
+        self._listening = listening
+        self._context = context
+        self._limit = None if context is None else limit
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        loop = asyncio.get_running_loop()
+        unix = self._listening.family == socket.AF_UNIX
+        self._server = await (loop.create_unix_server if unix else loop.create_server)(
+            self._near,
+            sock=self._listening,
+            ssl=self._context,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=self._limit,
+        )
+
+    async def stop(self) -> None:
+        """Accept who waits in the queue, and then nobody."""
+        if self._server is None:
+            return
+        queue = self._listening.dup()
+        self._server.close()
+        self._server = None
+        rest = _all(queue)
+        queue.close()
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(
+            *(
+                loop.connect_accepted_socket(
+                    self._near, each, ssl=self._context, ssl_handshake_timeout=self._limit
+                )
+                for each in rest
+            ),
+            return_exceptions=True,  # some are gone before they began
+        )
+
+
+def _all(listening: socket.socket) -> list[socket.socket]:
+    """Return the connections in a queue."""
+    accepted: list[socket.socket] = []
+    with suppress(OSError):  # BlockingIOError: that was the last
+        while len(accepted) < 2 * BACKLOG:
+            each, _ = listening.accept()
+            each.setblocking(False)
+            accepted.append(each)
+    return accepted
 
 
 class ProxiedAcceptor:
@@ -78,12 +130,16 @@ class ProxiedAcceptor:
         self._pause: asyncio.TimerHandle | None = None
         self._resume()
 
-    def close(self) -> None:
-        """Accept no more, and give up those that still wait for their header."""
+    async def stop(self) -> None:
+        """Accept who waits in the queue, and then nobody."""
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._listening)
+        while self._accept():
+            pass
         self._listening.close()
+        if self._opening:
+            await asyncio.wait(self._opening, timeout=_TO_BEGIN)
         for task in self._opening:
             task.cancel()
 
@@ -91,24 +147,26 @@ class ProxiedAcceptor:
         self._pause = None
         self._loop.add_reader(self._listening, self._accept)
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Accept some; return whether there may be more."""
         for _ in range(_AT_ONCE):
             try:
                 accepted, address = self._listening.accept()
             except BlockingIOError:
-                return
+                return False
             except OSError as error:
                 if error.errno in _FULL:  # the connection stays in the queue, and would wake us
                     log.error("cannot accept", detail=error.strerror)
                     self._loop.remove_reader(self._listening)
                     self._pause = self._loop.call_later(_PAUSE, self._resume)
-                    return
+                    return False
                 continue  # it was gone before we came
             accepted.setblocking(False)
             peer = address[0].removeprefix("::ffff:") if isinstance(address, tuple) else ""
             task = self._loop.create_task(self._open(accepted, peer))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
+        return True
 
     async def _open(self, accepted: socket.socket, peer: str) -> None:
         """Read the header, if one is to come, and have the connection served."""

@@ -339,6 +339,7 @@ async def serve(config: Config, *, ready: Callable[[list[str]], None] | None = N
                 ready(addresses)
             await signals.wait(on_reload=app.reload)
             log.info("draining")
+            sockets.narrow()
             await app.drain()
     finally:
         sockets.close()

@@ -12,6 +12,7 @@ import socket
 import stat
 import sys
 from collections.abc import Iterable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,6 +53,18 @@ class Sockets:
                 for each in share:
                     if each not in kept:
                         each.close()
+
+    def narrow(self) -> None:
+        """Let nobody else into the queues: whoever is there is still accepted.
+
+        Closing a socket resets the connections in its queue. This holds for every process that
+        has the socket, so it is for the end of all of them.
+        """
+        for opened in self.public:
+            for share in opened.shares:
+                for each in share:
+                    with suppress(OSError):  # closed, or shared and told already
+                        each.listen(0)
 
     def close(self) -> None:
         """Close every socket."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from gateway.config.config import Listener, ServerConfig
-from gateway.server.accepting import Acceptor, ProxiedAcceptor, accept
+from gateway.server.accepting import Acceptor, PlainAcceptor, ProxiedAcceptor
 from gateway.server.census import Census
 from gateway.server.certificates import Certificates
 from gateway.server.connection import Serve, Server
@@ -79,9 +78,9 @@ class NearSide:
                     )
                 )
             else:
-                self._acceptors.append(
-                    await accept(near, listening, context, server.header_timeout)
-                )
+                plain = PlainAcceptor(near, listening, context, limit=server.header_timeout)
+                await plain.start()
+                self._acceptors.append(plain)
 
     def renew(self, server: ServerConfig) -> None:
         """Take a new configuration's certificates.
@@ -96,16 +95,8 @@ class NearSide:
         """Accept no more; let requests under way finish, for at most ``limit`` seconds."""
         if self._watching is not None:
             self._watching.cancel()
-        # Who is in the queue already has a connection, as far as they know: take them, too.
-        for opened in self._sockets.public:
-            for listening in opened.shares[self._worker]:
-                with suppress(OSError):
-                    listening.listen(0)
-        for _ in range(2):  # turns of the loop, each of which accepts what is there
-            await asyncio.sleep(0)
-        for acceptor in self._acceptors:
-            acceptor.close()
-        self._acceptors.clear()
+        acceptors, self._acceptors = self._acceptors, []
+        await asyncio.gather(*(acceptor.stop() for acceptor in acceptors))
         tasks = [t for near in self._near for c in near.open if (t := c.finish()) is not None]
         if tasks and limit:
             await asyncio.wait(tasks, timeout=limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Sequence
 
 import structlog
@@ -24,6 +25,7 @@ from gateway.server.channel import (
 )
 from gateway.server.listening import Sockets
 from gateway.server.signals import Signals
+from gateway.server.workers import BLOCKED
 
 log = structlog.get_logger()
 
@@ -51,6 +53,7 @@ async def _work(
     app = App(config, share)
     try:
         async with app, Signals(reload=False) as signals:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
             parent.listen(app, signals)
             await signals.wait(on_reload=app.reload)
             await app.drain()

@@ -42,10 +42,11 @@ from gateway.telemetry.metrics import Metrics
 log = structlog.get_logger()
 
 Work = Callable[[int, Config, Channel], int]
-"""Serve as the worker of that number; return the exit status. Runs in the worker's process."""
+"""Serve as the worker of that number; return the exit status. Runs in the worker's process, where
+``BLOCKED`` signals wait until it can do as they say."""
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
-_SIGNALS = (*_STOP, signal.SIGHUP, signal.SIGCHLD)
+BLOCKED = (*_STOP, signal.SIGHUP, signal.SIGCHLD)
 _PATIENCE = 1.0
 """Seconds that workers have to tell their numbers."""
 _RELOAD_PATIENCE = 30.0
@@ -130,7 +131,7 @@ class Parent:
         for end in (self._signals, self._waker):
             end.setblocking(False)
         self._selector.register(self._signals, selectors.EVENT_READ)
-        for number in _SIGNALS:
+        for number in BLOCKED:
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(self._waker.fileno())
         gc.freeze()  # what is here is shared by all workers
@@ -193,6 +194,7 @@ class Parent:
         if self._stopping_until is not None:
             return
         log.info("draining")
+        self._sockets.narrow()
         self._sockets.close()  # the workers' own are the last
         self._stopping_until = time.monotonic() + self._config.server.drain_timeout + _TO_END
         for worker in self._workers:
@@ -236,13 +238,13 @@ class Parent:
     def _start(self, worker: _Worker) -> None:
         worker.due = 0.0
         ours, theirs = socket.socketpair()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # not to be lost between two handlers
+        signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)  # not to be lost between two handlers
         try:
             pid = os.fork()
             if not pid:
                 self._become(worker, ours, theirs)
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
         theirs.close()
         worker.pid, worker.started = pid, time.monotonic()
         worker.channel = Channel(ours)
@@ -263,7 +265,6 @@ class Parent:
                 if other.channel is not None:
                     other.channel.close()
             self._sockets.keep(worker.number)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             status = self._work(worker.number, self._config, Channel(theirs))
         except BaseException:
             traceback.print_exc()

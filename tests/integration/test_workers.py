@@ -15,7 +15,7 @@ import pytest
 
 from tests.gateway_process import GatewayProcess
 from tests.integration.wire import BrokenAnswer, Client, Received, Upstream
-from tests.servers import listens, wait_until
+from tests.servers import listens, wait_for, wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -41,6 +41,7 @@ def running_gateway(running_upstream: Upstream, tmp_path: Path) -> Iterator[Gate
     """A gateway of the test's own: most tests here take something from it."""
     paths = {"SOCKET": tmp_path / "public.sock"}
     with GatewayProcess(tmp_path, CONFIG, UPSTREAM=running_upstream.url, **paths) as gateway:
+        wait_for(lambda: gateway.log("listening"), what="every worker serves")
         yield gateway
 
 
