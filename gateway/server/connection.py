@@ -166,6 +166,7 @@ class Connection(web.RequestHandler):
                     # Answers that nobody reads must not pile up: no request is served before.
                     self.deadline = loop.time() + _WRITE_LIMIT
                     await self._drain_helper()
+                    self.deadline = NEVER
                 if not messages:
                     if self._finishing:
                         break
