@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import socket
 import ssl
 import sys
 import time
@@ -306,9 +307,28 @@ def _lasting(config: Config) -> dict[str, object]:
 
 
 async def _listen_unix(near: Server, path: Path, context: ssl.SSLContext | None) -> asyncio.Server:
-    """Listen on a Unix socket; one that a killed gateway left behind is taken over."""
+    """Listen on a Unix socket; one that a killed gateway left behind is taken over.
+
+    Raises:
+        OSError: Somebody listens there, or no socket can be made there; it names the path.
+    """
     loop = asyncio.get_running_loop()
-    return await loop.create_unix_server(near, path, ssl=context, backlog=_BACKLOG)
+    if _answers(path):
+        raise OSError(f"unix:{path}: another process listens there")
+    try:
+        return await loop.create_unix_server(near, path, ssl=context, backlog=_BACKLOG)
+    except OSError as exc:
+        raise OSError(f"unix:{path}: {exc.strerror or exc}") from exc
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def _log_dropped(user_id: str, names: list[str]) -> None:
