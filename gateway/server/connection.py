@@ -432,18 +432,27 @@ class Connection(web.RequestHandler):
         self._tunnel = _TunnelReader(send, closed)
         self.set_parser(self._tunnel)  # type: ignore[arg-type]
 
+    def let_fall(self) -> None:
+        """From now on, drop every byte that comes through the tunnel."""
+        if self._tunnel is not None:
+            self._tunnel.send = _nowhere
+
+
+def _nowhere(data: bytes) -> None:
+    """Take bytes that nobody wants."""
+
 
 class _TunnelReader:
     """Takes a connection's bytes from aiohttp once it is upgraded."""
 
-    __slots__ = ("_closed", "_send")
+    __slots__ = ("_closed", "send")
 
     def __init__(self, send: Callable[[bytes], None], closed: Callable[[], None]) -> None:
-        self._send = send
+        self.send = send
         self._closed = closed
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        self._send(data)
+        self.send(data)
         return False, b""
 
     def feed_eof(self) -> None:

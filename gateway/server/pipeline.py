@@ -97,7 +97,8 @@ class Pipeline:
         except GatewayError as error:
             return self._fail(exchange, error)
         except (asyncio.CancelledError, ConnectionError):
-            exchange.reason = Reason.CLIENT_GONE
+            if exchange.status != 101:  # leaving is how a WebSocket ends
+                exchange.reason = Reason.CLIENT_GONE
             raise
         except Exception as error:
             log.error("internal", request_id=exchange.request_id, exc_info=error)

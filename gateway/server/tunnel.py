@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+from gateway.server.connection import Connection
 from gateway.server.exchange import Exchange
 from gateway.upstream.connection import UpstreamConnection
 from gateway.upstream.deadlines import Deadlines
 from gateway.upstream.tunnel import UpstreamTunnel
 
+_LINGER = 2.0
 IDLE_LIMIT = 3600.0
 """Seconds without a byte either way after which a tunnel is closed."""
 
@@ -42,11 +44,25 @@ async def tunnel(
     connection.tunnel_to(to_upstream, end)
     try:
         await ended
+        if connection.transport is not None:
+            await _last_words(connection)
     finally:
         connection.upstream = None
         if connection.transport is not None:
             connection.transport.close()
         far.close()
+
+
+async def _last_words(connection: Connection) -> None:
+    """Let what the upstream said last reach a client that is still sending.
+
+    Closing with bytes unread makes the kernel throw away what the client has not read yet.
+    """
+    transport = connection.transport
+    if transport is not None and transport.can_write_eof():
+        connection.let_fall()
+        transport.write_eof()
+        await asyncio.sleep(_LINGER)  # ended by the client's leaving
 
 
 class _Client:

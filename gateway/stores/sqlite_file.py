@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from errno import EISDIR
 from pathlib import Path
 from typing import TypeVar
 
@@ -137,8 +138,13 @@ def connect(path: Path, timeout: float) -> sqlite3.Connection:
     # SQLite would make it with the usual mode. Its -wal and -shm files take over this one's. A file
     # that is there is never opened here: closing it again would drop the locks that this process
     # holds on it (POSIX), and the next one to come would take the database for its own.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    if not path.exists():
+        # Where a link leads to a missing file, that one is made: O_EXCL would refuse the link.
+        with suppress(FileExistsError):
+            exclusive = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            os.close(os.open(path.resolve(), exclusive, 0o600))
+    elif path.is_dir():
+        raise IsADirectoryError(EISDIR, os.strerror(EISDIR), str(path))
     return sqlite3.connect(path, timeout=timeout, isolation_level=None)
 
 

@@ -221,8 +221,9 @@ class UpstreamConnection(asyncio.Protocol):
     # --- towards the upstream ----------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
-        """Send more of the request's body."""
-        self.transport.write(data)
+        """Send more of the request's body; to an upstream that went, nothing."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
 
     async def drained(self) -> None:
         """Wait until the upstream has taken what was sent, within the limit set last."""

@@ -53,8 +53,9 @@ class UpstreamTunnel(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """Send bytes to the upstream."""
-        self.deadline = self._loop.time() + self._idle
-        self._transport.write(data)
+        if not self._transport.is_closing():
+            self.deadline = self._loop.time() + self._idle
+            self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         """Pass on bytes from the upstream."""

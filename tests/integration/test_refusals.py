@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from urllib.parse import quote
 
 import pytest
 
@@ -262,7 +263,9 @@ async def test_redirect_for_everybody(
 async def test_pages_of_the_operators_own(
     gateway: GatewayProcess, upstream: Upstream, nobody: SignedIn
 ) -> None:
-    sign_in = "https://id.example.com/in?next=%2Fpages%2Fx%3Fy%3Dz"
+    # To another origin with the whole address, to one of ours with the path.
+    way_back = quote(f"{gateway.origin}/pages/x?y=z", safe="")
+    sign_in = f"https://id.example.com/in?next={way_back}"
     answer = await ask(gateway, "GET", "/pages/x?y=z", PAGE)
     assert (answer.status, answer.get("Location")) == (302, sign_in)
     assert_refused(answer, upstream)

@@ -553,3 +553,37 @@ async def test_a_websocket_is_one_line_in_the_log(
         what="the line is written when it ends",
     )
     assert "secret" not in gateway.output()
+
+
+async def test_a_client_that_is_still_sending_hears_why_the_upstream_closes(
+    gateway: GatewayProcess, upstream: Upstream
+) -> None:
+    """As servers end a message that is too big: Close, the end, and then they read on."""
+    too_big = b"\x88\x02\x03\xf1"  # Close, 1009
+
+    async def refuse(request: Received) -> None:
+        await request.peer.send(SWITCHING)
+        await request.peer.reader.readexactly(1 << 16)
+        await request.peer.send(too_big)
+        request.peer.writer.write_eof()
+        await request.peer.until_closed()
+        request.peer.close()
+
+    async def flood(client: Client) -> None:
+        with contextlib.suppress(ConnectionError):
+            while not heard:
+                client.writer.write(b"x" * (1 << 16))
+                await client.writer.drain()
+
+    upstream.handler = refuse
+    for _ in range(20):  # a race: the end of the one and the bytes of the other
+        heard = b""
+        async with Client(gateway.port) as client, asyncio.timeout(PATIENCE):
+            assert (await client.ask(upgrading("/raw/x"))).status == 101
+            flooding = asyncio.ensure_future(flood(client))
+            with contextlib.suppress(ConnectionError):
+                heard = await client.reader.read(100)
+            client.writer.transport.abort()
+            await flooding
+        assert heard == too_big
+        await wait_until(upstream.last.peer.gone.is_set, what="the upstream's connection ends")
