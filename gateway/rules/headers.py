@@ -212,14 +212,17 @@ class ResponseFields:
         self._kinds = _ResponseKinds()
 
     def split(
-        self, fields: RawFields
+        self, fields: list[bytes]
     ) -> tuple[list[bytes], list[bytes], bool, int | None, bool, int]:
         """Return lines to pass on, ``Set-Cookie`` lines, and what was said of date and framing.
 
         These are: whether there is a ``Date`` (it is among the lines), the ``Content-Length``, or
         None where there is none or the body is chunked, whether it is, and of ``Kind.CACHING`` and
-        ``Kind.VARY`` the bits of those that are among the lines. Lines are without their line end.
-        What ``Connection`` nominates is already gone.
+        ``Kind.VARY`` the bits of those that are among the lines. What ``Connection`` nominates is
+        already gone.
+
+        Args:
+            fields: The lines of a head that a strict parser took, without their ends.
 
         Raises:
             UpstreamProtocol: A transfer coding that we would have to undo.
@@ -231,24 +234,25 @@ class ResponseFields:
         length = None
         said = 0
         kinds = self._kinds
-        for field in fields:
-            kind = kinds[field[0]]
+        for line in fields:
+            name, _, value = line.partition(b":")
+            kind = kinds[name]
             if not kind:
-                lines.append(b"%b: %b" % field)
+                lines.append(line)
             elif kind >= 8:
                 said |= kind
-                lines.append(b"%b: %b" % field)
+                lines.append(line)
             elif kind == 5:
-                length = int(field[1])
+                length = int(value)
             elif kind == 6:
                 dated = True
-                lines.append(b"%b: %b" % field)
+                lines.append(line)
             elif kind == 4:
-                cookies.append(b"%b: %b" % field)
+                cookies.append(line)
             elif kind == 3:
-                connection = connection + b"," + field[1] if connection else field[1]
+                connection = connection + b"," + value if connection else value.strip()
             elif kind == 7:
-                if chunked or field[1].lower() != b"chunked":
+                if chunked or value.strip().lower() != b"chunked":
                     raise UpstreamProtocol("a transfer coding besides chunked")
                 chunked = True
         if connection and len(kept := without_nominated(lines, connection)) < len(lines):

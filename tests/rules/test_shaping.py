@@ -38,8 +38,7 @@ def shape(
 
 def added(signed_in: bool, *upstream: str) -> list[str]:
     """Return what is added to an answer with these fields, by the very way it goes."""
-    raw = [tuple(line.encode().split(b": ", 1)) for line in upstream]
-    split = ResponseFields().split(raw)  # type: ignore[arg-type]
+    split = ResponseFields().split([line.encode() for line in upstream])
     return [line.decode() for line in cache_lines(split[5], split[0], signed_in)]
 
 
