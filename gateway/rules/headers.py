@@ -56,6 +56,7 @@ _HOP_BY_HOP = frozenset(
 _OURS = frozenset({"host", "content-length", "expect"})
 
 _USUAL_CONNECTION = frozenset({b"keep-alive", b"close", b"Upgrade", b"keep-alive, Upgrade"})
+_USUAL_IN_ANSWERS = frozenset({b"", b", keep-alive", b", close", b", Upgrade", b", upgrade"})
 
 # What could re-route or re-address a request behind us: some framework or proxy believes each.
 _STEERING = frozenset(
@@ -233,29 +234,30 @@ class ResponseFields:
         dated = chunked = False
         length = None
         said = 0
-        kinds = self._kinds
+        kinds, forward = self._kinds, lines.append
         for line in fields:
-            name, _, value = line.partition(b":")
-            kind = kinds[name]
+            kind = kinds[line.partition(b":")[0]]
             if not kind:
-                lines.append(line)
-            elif kind >= 8:
-                said |= kind
-                lines.append(line)
-            elif kind == 5:
-                length = int(value)
+                forward(line)
             elif kind == 6:
                 dated = True
-                lines.append(line)
+                forward(line)
+            elif kind == 5:
+                length = int(line.partition(b":")[2])
+            elif kind == 3:
+                connection += b"," + line.partition(b":")[2]
             elif kind == 4:
                 cookies.append(line)
-            elif kind == 3:
-                connection = connection + b"," + value if connection else value.strip()
             elif kind == 7:
-                if chunked or value.strip().lower() != b"chunked":
+                if chunked or line.partition(b":")[2].strip().lower() != b"chunked":
                     raise UpstreamProtocol("a transfer coding besides chunked")
                 chunked = True
-        if connection and len(kept := without_nominated(lines, connection)) < len(lines):
+            elif kind >= 8:
+                said |= kind
+                forward(line)
+        if connection not in _USUAL_IN_ANSWERS and len(
+            kept := without_nominated(lines, connection)
+        ) < len(lines):
             lines = kept
             dated = dated and any(line[:5].lower() == b"date:" for line in lines)
             said = 0
