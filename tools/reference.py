@@ -22,7 +22,14 @@ PAGES = tuple(
 NOTHING = "–"
 """Where leaving a key out needs no words: a rule is not asked, a mapping has its defaults."""
 
-_SETTINGS = ("settings", "server_settings", "upstream_settings", "route_settings", "users_file")
+_SETTINGS = (
+    "settings",
+    "server_settings",
+    "upstream_settings",
+    "route_settings",
+    "shaping_settings",
+    "users_file",
+)
 _BLOCK = re.compile(r"(<!-- reference: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 _WRITTEN_OTHERWISE = frozenset({("WhenDeniedSettings", "style")})
@@ -78,6 +85,16 @@ _KINDS = {
     "Weight": "number",
     "RequestTarget": "path",
     "HostName": "name",
+    "SetHeadersSettings": "[mapping](#set_headers)",
+    "RemoveHeadersSettings": "[mapping](#remove_headers)",
+    "SecurityHeadersSettings": "`true` or [mapping](#security_headers)",
+    "CorsSettings": "[mapping](#cors)",
+    "RateLimitSettings": "[mapping](#rate_limit)",
+    "CrossOrigin": "origin",
+    "ReadableHeader": "header",
+    "SetHeader": "header",
+    "HeaderValue": "text",
+    "Period": "duration",
 }
 
 
