@@ -18,6 +18,8 @@ class Reason(StrEnum):
     """Allowed and answered by the upstream."""
     PAGE = "page"
     """Answered by one of the gateway's own pages or endpoints."""
+    PREFLIGHT = "preflight"
+    """A CORS pre-flight, answered by the gateway for the route that it asks about."""
     NOT_SIGNED_IN = "not_signed_in"
     """The route asks for a session, and there is none."""
     NO_ROUTE = "no_route"
@@ -59,16 +61,23 @@ class Reason(StrEnum):
     UPSTREAM_PROTOCOL = "upstream_protocol"
     """The upstream answered what is not HTTP, or closed in the middle of an answer."""
     UPSTREAM_BUSY = "upstream_busy"
+    """Every connection that the upstream may have is in use, and so is the queue for one."""
+    UPSTREAM_DOWN = "upstream_down"
+    """The health checks of every target fail."""
     UPSTREAM_TIMEOUT = "upstream_timeout"
     """The upstream did not connect, begin its answer, or go on with it in time."""
     BAD_CREDENTIALS = "bad_credentials"
     """A sign-in with a wrong password, an unknown user or a disabled one."""
+    RATE_LIMITED = "rate_limited"
+    """More requests than the route's ``rate_limit`` allows."""
     THROTTLED = "throttled"
     """Too many failed sign-ins."""
     SIGN_IN_BUSY = "sign_in_busy"
     """More sign-ins at once than passwords can be checked."""
     CSRF = "csrf"
     """A form without the token that its page was given."""
+    OVERLOADED = "overloaded"
+    """More requests at once than ``server.limits`` allows."""
     DRAINING = "draining"
     """The gateway is about to stop."""
     INTERNAL = "internal"
@@ -196,6 +205,13 @@ class SignInBusy(IdentityError):
     reason = Reason.SIGN_IN_BUSY
 
 
+class Overloaded(GatewayError):
+    """More requests are being answered than the gateway may take on. Ask again in a moment."""
+
+    status = 503
+    reason = Reason.OVERLOADED
+
+
 class StoreError(GatewayError):
     """The session store could not do its part."""
 
@@ -229,6 +245,28 @@ class UpstreamProtocol(UpstreamError):
     """What came back is not HTTP, or ended in the middle."""
 
     reason = Reason.UPSTREAM_PROTOCOL
+
+
+class UpstreamBusy(UpstreamError):
+    """Every connection is in use, and no more may wait for one, or not so long."""
+
+    status = 503
+    reason = Reason.UPSTREAM_BUSY
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class UpstreamDown(UpstreamError):
+    """The health checks of every target fail: nothing is sent to any."""
+
+    status = 503
+    reason = Reason.UPSTREAM_DOWN
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class UpstreamTimeout(UpstreamError):

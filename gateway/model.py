@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import NewType
 
 import msgspec
@@ -143,6 +144,63 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cors:
+    """``cors`` of a route: which pages of other origins may read its answers."""
+
+    origins: frozenset[str] = frozenset()
+    any_origin: bool = False
+    """Whether ``*`` is among the origins."""
+    methods: tuple[str, ...] = ()
+    """Told to a pre-flight; empty: the one that it asks about."""
+    headers: tuple[str, ...] = ()
+    """Of requests, beyond those that need no leave."""
+    expose: tuple[str, ...] = ()
+    """Of answers, beyond those that every page may read."""
+    credentials: bool = False
+    max_age: int | None = None
+    """Seconds a browser may remember what a pre-flight was told; None: as long as it likes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShapedHeaders:
+    """Header fields that a route sets and removes, in one direction."""
+
+    fields: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Names and values, which may be secrets. They replace every field of the same name."""
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityHeaders:
+    """What keeps browsers careful, where the upstream says nothing about it; None: not said."""
+
+    hsts: float | None = 365 * 86400.0
+    """Seconds that a browser comes by https only."""
+    include_subdomains: bool = False
+    nosniff: bool = True
+    frame_options: str | None = "SAMEORIGIN"
+    referrer_policy: str | None = "strict-origin-when-cross-origin"
+
+
+class CountedBy(StrEnum):
+    """Whose requests count together."""
+
+    USER = "user"
+    SESSION = "session"
+    ADDRESS = "address"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """``rate_limit`` of a route: so many requests in any such time."""
+
+    requests: int
+    window: int
+    """Whole seconds."""
+    by: CountedBy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forwarding:
     """What happens to a request on its way to the upstream."""
 
@@ -159,6 +217,11 @@ class Forwarding:
     websocket: bool = True
     origins: frozenset[str] = frozenset()
     """Origins, besides ``public_url``, whose pages may open a WebSocket with a session."""
+    request_headers: ShapedHeaders = ShapedHeaders()
+    answer_headers: ShapedHeaders = ShapedHeaders()
+    security_headers: SecurityHeaders | None = None
+    cors: Cors | None = None
+    rate_limit: RateLimit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +298,14 @@ class Target:
     port: int = 0
     path: str = ""
     """Of the socket, for ``unix``."""
+    weight: int = 1
+    """Its share, beside those of the other targets."""
+
+    def __str__(self) -> str:
+        """Return it as it is written in the file."""
+        if self.scheme == "unix":
+            return f"unix:{self.path}"
+        return f"{self.scheme}://{self.authority}"
 
     @property
     def authority(self) -> str:
@@ -255,6 +326,42 @@ class UpstreamTimeouts:
     """From the end of the request to the head of the answer."""
     idle: float = 60.0
     """Between two pieces of a body, in either direction."""
+    total: float | None = None
+    """For a whole exchange, WebSockets excepted; None: no limit."""
+
+
+class Balance(StrEnum):
+    """Which of several targets gets a request."""
+
+    ROUND_ROBIN = "round_robin"
+    LEAST_REQUESTS = "least_requests"
+    STICKY = "sticky"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheck:
+    """``health`` of an upstream: what each target is asked again and again."""
+
+    path: str
+    interval: float = 10.0
+    timeout: float = 2.0
+    healthy_after: int = 2
+    unhealthy_after: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamTls:
+    """``tls`` of an upstream. Files are PEM."""
+
+    ca: Path | None = None
+    """Who may have signed the upstream's certificate; None: whoever the system trusts."""
+    server_name: str | None = None
+    """Asked for by SNI, and looked for in the certificate; None: the target's host."""
+    cert: Path | None = None
+    """Our own certificate, for upstreams that want to know who asks."""
+    key: Path | None = None
+    """Its private key; None: in the file of ``cert``."""
+    verify: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,8 +369,32 @@ class Upstream:
     """One entry of ``upstreams:``."""
 
     name: str
-    target: Target
+    targets: tuple[Target, ...]
+    balance: Balance = Balance.ROUND_ROBIN
+    health: HealthCheck | None = None
+    """None: targets are judged by the requests they get alone."""
+    max_connections: int | None = None
+    """Requests that one target gets at once from one process; None: no limit."""
+    queue: int = 0
+    """Requests that may wait for one of ``max_connections``."""
+    queue_timeout: float = 5.0
+    tls: UpstreamTls = UpstreamTls()
     timeouts: UpstreamTimeouts = UpstreamTimeouts()
+
+    @property
+    def target(self) -> Target:
+        """The first target, which stands for all where one address has to be said."""
+        return self.targets[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetStatus:
+    """How a target stands at this moment."""
+
+    target: str
+    busy: int
+    why_not: str | None
+    """Why it gets no requests now; None: it does."""
 
 
 # --- identity headers ------------------------------------------------------------------------

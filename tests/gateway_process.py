@@ -39,6 +39,8 @@ class GatewayProcess:
         self.admin_port = free_port()
         self.config = folder / "config.yaml"
         self.config.write_text(config, encoding="utf-8")
+        self.passed: tuple[int, ...] = ()
+        """Descriptors that it inherits."""
         self.startup = 0.0
         """Seconds from the start of the process to its first answer."""
         self.environment = {
@@ -97,6 +99,7 @@ class GatewayProcess:
                 stdout=output,
                 stderr=output,
                 env=self.environment,
+                pass_fds=self.passed,
             )
         wait_for(self._answers, seconds=15.0, what="the gateway answers")
         self.startup = time.monotonic() - began

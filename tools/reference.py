@@ -22,19 +22,28 @@ PAGES = tuple(
 NOTHING = "–"
 """Where leaving a key out needs no words: a rule is not asked, a mapping has its defaults."""
 
-_SETTINGS = ("settings", "route_settings", "users_file")
+_SETTINGS = (
+    "settings",
+    "server_settings",
+    "upstream_settings",
+    "route_settings",
+    "shaping_settings",
+    "users_file",
+)
 _BLOCK = re.compile(r"(<!-- reference: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 _WRITTEN_OTHERWISE = frozenset({("WhenDeniedSettings", "style")})
 """Fields that stand for a shorter form, and are no keys that anybody can write."""
 
-_NEVER = frozenset({"corrupt_record", "draining", "upstream_busy"})
+_NEVER = frozenset({"corrupt_record", "draining"})
 """Reasons that no request ends with yet."""
 
 _KINDS = {
     "CookieName": "name",
+    "Count": "number",
     "CookiePath": "path",
     "Duration": "duration",
+    "FileMode": "permissions",
     "Flag": "true or false",
     "HeaderName": "header",
     "IdentityField": "[field](upstream-headers.md#headers-of-your-own)",
@@ -60,11 +69,32 @@ _KINDS = {
     "PathMark": "mark",
     "WhenDeniedSettings": "[how](#when_denied)",
     "DenialStyle": "`auto`, `json` or `redirect`",
+    "Workers": "number or `auto`",
+    "ListenerSettings": "address or [mapping](#serverlisten)",
     "TlsSettings": "[mapping](#servertls)",
+    "LimitsSettings": "[mapping](#serverlimits)",
     "AdminSettings": "address or [mapping](#serveradmin)",
     "CookieSettings": "[mapping](#sessioncookie)",
     "ProviderSettings": "[provider](#loginproviders)",
     "TimeoutSettings": "[mapping](#timeouts)",
+    "TargetSettings": "URL or [mapping](#targets)",
+    "HealthSettings": "[mapping](#health)",
+    "UpstreamTlsSettings": "[mapping](#tls)",
+    "Balance": "`round_robin`, `least_requests` or `sticky`",
+    "Whole": "number",
+    "Weight": "number",
+    "RequestTarget": "path",
+    "HostName": "name",
+    "SetHeadersSettings": "[mapping](#set_headers)",
+    "RemoveHeadersSettings": "[mapping](#remove_headers)",
+    "SecurityHeadersSettings": "`true` or [mapping](#security_headers)",
+    "CorsSettings": "[mapping](#cors)",
+    "RateLimitSettings": "[mapping](#rate_limit)",
+    "CrossOrigin": "origin",
+    "ReadableHeader": "header",
+    "SetHeader": "header",
+    "HeaderValue": "text",
+    "Period": "duration",
 }
 
 

@@ -122,6 +122,8 @@ def _lines(explanation: Explanation, file: str, paint: Paint) -> Iterator[str]:
         yield f"upstream  {outcome.upstream}: {visit.method} {_plain(outcome.upstream_path)}"
     for title, (name, value) in zip(_titles("headers"), outcome.headers, strict=False):
         yield f"{title:10}{name}: {_plain(value)}"
+    for title, note in zip(_titles("notes"), explanation.notes, strict=False):
+        yield f"{title:10}{note}"
 
 
 def _who(outcome: Outcome) -> str:

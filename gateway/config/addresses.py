@@ -20,16 +20,23 @@ _HOST = r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-
 _HOST_AND_PORT = re.compile(_HOST + r":(?P<port>[0-9]{1,5})")
 _URL = re.compile(r"(?P<scheme>https?)://" + _HOST + r"(?::(?P<port>[0-9]{1,5}))?", re.IGNORECASE)
 _PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()+,=:@-]+)+")
+# systemd.socket(5): no control characters and no colon; here also nothing that reads oddly.
+_SYSTEMD = re.compile(r"systemd(?::([A-Za-z0-9_.@-]{1,255}))?")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
 def parse_listener(text: str) -> Listener:
-    """Read ``host:port``, ``[::1]:port`` or ``unix:/path``; port 0 lets the system choose."""
+    """Read ``host:port``, ``[::1]:port``, ``unix:/path`` or ``systemd[:NAME]``.
+
+    Port 0 lets the system choose.
+    """
+    if (systemd := _SYSTEMD.fullmatch(text)) is not None:
+        return Listener(systemd=systemd[1] or "")
     if text.startswith("unix:"):
         return Listener(path=_socket_path(text))
     match = _HOST_AND_PORT.fullmatch(text)
     if match is None:
-        raise ValueError("expected host:port, [::1]:port or unix:/path")
+        raise ValueError("expected host:port, [::1]:port, unix:/path or systemd")
     return Listener(host=_host(match["host"]), port=_port(match["port"], least=0))
 
 
@@ -46,6 +53,11 @@ def parse_origin(text: str) -> str:
     port = _port(match["port"]) if match["port"] else DEFAULT_PORTS[scheme]
     host = f"[{host}]" if ":" in host else host
     return f"{scheme}://{host}" + ("" if port == DEFAULT_PORTS[scheme] else f":{port}")
+
+
+def parse_cross_origin(text: str) -> str:
+    """Return an origin whose pages may use a route, or ``*`` for every one."""
+    return text if text == "*" else parse_origin(text)
 
 
 def parse_target(text: str) -> Target:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from gateway.errors import Problem
 from gateway.model import (
@@ -24,14 +25,27 @@ from gateway.rules.routes import RouteTable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """Where connections are accepted: an address and port, or a Unix socket's path."""
+    """Where connections are accepted: address and port, a Unix socket's path, or systemd's."""
 
     host: str = ""
     port: int = 0
     path: str | None = None
+    systemd: str | None = None
+    """The ``FileDescriptorName`` of sockets that systemd passes; empty: all that no other takes."""
+    mode: int | None = None
+    """Permissions of a Unix socket; None: as the umask has it."""
+    proxy_protocol: bool = False
+    """Whether connections from trusted proxies begin with a PROXY protocol header."""
+
+    @property
+    def place(self) -> tuple[str, int, str | None, str | None]:
+        """What makes it another listener."""
+        return self.host, self.port, self.path, self.systemd
 
     def __str__(self) -> str:
         """Return it as it is written in the file."""
+        if self.systemd is not None:
+            return f"systemd:{self.systemd}" if self.systemd else "systemd"
         if self.path is not None:
             return f"unix:{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -55,19 +69,35 @@ class AdminConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """``server.limits``: how much at once, in each worker. None: no limit."""
+
+    connections: int | None
+    connections_per_address: int | None
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
     """``server:``."""
 
     listen: tuple[Listener, ...]
+    workers: int | Literal["auto"]
     public_url: str
     """Origin users see, such as ``https://app.example.com``: no path, no trailing slash."""
     base_path: str
     """Without trailing slash: ``/_gateway``."""
+    templates: Path | None
+    """Folder with templates of the operator's own."""
     trusted_proxies: tuple[Network, ...]
     trust_unix: bool
     """Whether peers on a Unix socket are trusted proxies."""
-    tls: TlsFiles | None
+    tls: tuple[TlsFiles, ...]
+    """The first is for whoever asks for no name that another has. Empty: plain HTTP."""
     admin: AdminConfig | None
+    limits: ServerLimits
+    tracing: bool
+    """Whether a request without a valid ``traceparent`` gets one."""
     request_log: bool
     """Whether each request writes a log line."""
     drain_timeout: float

@@ -27,6 +27,18 @@ def parse_duration(value: object) -> float:
     return seconds
 
 
+def parse_period(value: object) -> int:
+    """Return whole seconds.
+
+    Raises:
+        ValueError: It is no duration, or one with a part of a second.
+    """
+    seconds = parse_duration(value)
+    if not seconds.is_integer():
+        raise ValueError("expected whole seconds, such as 1s, 5m or 1h")
+    return int(seconds)
+
+
 def parse_size(value: object) -> int:
     """Return bytes.
 

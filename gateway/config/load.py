@@ -13,7 +13,7 @@ from gateway.config.build.identity import build_identity
 from gateway.config.build.login import build_login
 from gateway.config.build.roles import build_roles
 from gateway.config.build.routes import Surroundings, build_routes
-from gateway.config.build.server import build_server
+from gateway.config.build.server import build_server, check_workers
 from gateway.config.build.session import build_session
 from gateway.config.build.tests import build_tests
 from gateway.config.build.upstreams import build_upstreams
@@ -44,6 +44,7 @@ def load(text: str, file: str, env: Mapping[str, str]) -> Config:
 
     server = build_server(sections.server, folder, report)
     session = build_session(sections.session, server.public_url, folder, report)
+    check_workers(server, session.store, report)
     roles = build_roles(sections.roles, report)
     login = build_login(
         sections.login,
@@ -54,7 +55,7 @@ def load(text: str, file: str, env: Mapping[str, str]) -> Config:
         report=report,
     )
     headers = build_identity(sections.identity, report)
-    upstreams = build_upstreams(sections.upstreams, report)
+    upstreams = build_upstreams(sections.upstreams, folder, report)
     table = build_routes(
         sections.routes,
         sections.defaults,

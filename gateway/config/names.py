@@ -102,6 +102,27 @@ def header_name(name: str) -> str:
     return name
 
 
+def set_header(name: str) -> str:
+    """Check the name of a header that a route may set or remove."""
+    if fold(name) in ("DATE", "VIA"):
+        raise ValueError("this header is for those who speak HTTP; choose another name")
+    return header_name(name)
+
+
+def readable_header(name: str) -> str:
+    """Check the name of a header that ``cors`` may tell of; ``*`` is every one."""
+    if not _TOKEN.fullmatch(name):
+        raise ValueError("expected a header's name, or *")
+    return name
+
+
+def header_value(value: str) -> str:
+    """Check what a header may say (RFC 9110 section 5.5), in ASCII."""
+    if not value or value != value.strip() or not value.isascii() or not value.isprintable():
+        raise ValueError("expected printable ASCII, without a space at its ends")
+    return value
+
+
 def kept_header(name: str) -> str:
     """Check the name of a header that ``keep_headers`` may bring back."""
     if not _TOKEN.fullmatch(name):

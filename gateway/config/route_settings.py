@@ -1,10 +1,10 @@
-"""What an operator may write about upstreams and routes."""
+"""What an operator may write about routes."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, model_validator
 
 from gateway.config.kinds import (
     Duration,
@@ -15,6 +15,7 @@ from gateway.config.kinds import (
     Label,
     Method,
     NetworkText,
+    Off,
     OneOrMany,
     Origin,
     PageAddress,
@@ -24,35 +25,16 @@ from gateway.config.kinds import (
     Size,
     Strict,
     Text,
-    UpstreamUrl,
     UserId,
 )
+from gateway.config.shaping_settings import (
+    CorsSettings,
+    RateLimitSettings,
+    RemoveHeadersSettings,
+    SecurityHeadersSettings,
+    SetHeadersSettings,
+)
 from gateway.model import Access, DenialStyle
-
-
-class TimeoutSettings(Strict):
-    """``timeouts`` of an upstream; past one the client gets 504."""
-
-    connect: Duration = 2.0
-    """To be connected. Default 2s."""
-    first_byte: Duration = 30.0
-    """From the end of the request to the head of the answer. Default 30s."""
-    idle: Duration = 60.0
-    """Between two pieces of a body, in either direction. Default 60s."""
-
-
-class UpstreamSettings(Strict):
-    """An upstream; a bare URL stands for ``{targets: [URL]}``."""
-
-    targets: Annotated[tuple[UpstreamUrl, ...], Field(min_length=1, max_length=1)]
-    """Exactly one of ``http://host:port``, ``https://host:port``, ``unix:/path``."""
-    timeouts: TimeoutSettings = TimeoutSettings()
-    """How long it may take."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_url(cls, value: object) -> object:
-        return value if isinstance(value, dict | list | None) else {"targets": [value]}
 
 
 class WhenDeniedSettings(Strict):
@@ -152,3 +134,15 @@ class RouteSettings(Strict):
     """Of ``%2F %3F %23 ; %25``: what paths here may hold though parsers differ. Unset: none."""
     case: Annotated[Case | None, Given] = None
     """Whether literal segments match in their own case only. Unset: ``defaults.case``."""
+    set_headers: SetHeadersSettings = SetHeadersSettings()
+    """Header fields of your own. Unset: none."""
+    remove_headers: RemoveHeadersSettings = RemoveHeadersSettings()
+    """Header fields that are not passed on. Unset: none."""
+    security_headers: Annotated[SecurityHeadersSettings | None, Off] = None
+    """``true``, or a mapping: what keeps browsers careful, where the upstream set none. Default
+    false."""
+    cors: Annotated[CorsSettings | None, Given] = None
+    """Which pages of other origins may use the route. Unset: browsers keep them out, unless the
+    upstream says otherwise."""
+    rate_limit: Annotated[RateLimitSettings | None, Given] = None
+    """How often it may be asked. Unset: without limit."""

@@ -45,6 +45,18 @@ def _places(data: dict[str, Any]) -> Iterator[tuple[Any, Any, Path]]:
             yield from ((value, index, (*path, index)) for index in range(len(value)))
         else:
             yield holder, path[-1], path
+    yield from _header_values(data)
+
+
+def _header_values(data: dict[str, Any]) -> Iterator[tuple[Any, Any, Path]]:
+    """Yield what routes tell their upstreams in headers: credentials, often."""
+    routes = data.get("routes")
+    for index, route in enumerate(routes if isinstance(routes, list) else ()):
+        holder = route
+        for part in ("set_headers", "request"):
+            holder = holder.get(part) if isinstance(holder, dict) else None
+        for name in holder if isinstance(holder, dict) else ():
+            yield holder, name, ("routes", index, "set_headers", "request", name)
 
 
 def _read(value: dict[str, Any], folder: FilePath, path: Path, report: Report) -> str:

@@ -16,17 +16,18 @@ from pydantic import ValidationError
 from gateway.config.kinds import Strict
 from gateway.config.names import label, role_name
 from gateway.config.report import Report
-from gateway.config.route_settings import DefaultsSettings, RouteSettings, UpstreamSettings
+from gateway.config.route_settings import DefaultsSettings, RouteSettings
+from gateway.config.server_settings import ServerSettings
 from gateway.config.settings import (
     IdentitySettings,
     LoginSettings,
     ProviderSettings,
     RoleSettings,
-    ServerSettings,
     SessionSettings,
     Settings,
 )
 from gateway.config.source import Path
+from gateway.config.upstream_settings import UpstreamSettings
 
 Model = TypeVar("Model", bound=Strict)
 

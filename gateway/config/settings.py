@@ -1,4 +1,6 @@
-"""What an operator may write, section by section; ``route_settings`` has routes and upstreams.
+"""What an operator may write, section by section.
+
+``server_settings`` has the near side, ``route_settings`` has routes and upstreams.
 
 Below each field stands what it means, its unit, its default, and what leaving it out means.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, model_validator
 
 from gateway.config.kinds import (
     CookieName,
@@ -19,76 +21,20 @@ from gateway.config.kinds import (
     Given,
     HeaderName,
     Label,
-    Listen,
     One,
     OneOrMany,
-    Origin,
     PageAddress,
     PermissionName,
     PlainPath,
-    Proxy,
     RoleName,
     Strict,
     Text,
 )
-from gateway.config.route_settings import DefaultsSettings, RouteSettings, UpstreamSettings
+from gateway.config.route_settings import DefaultsSettings, RouteSettings
+from gateway.config.server_settings import ServerSettings
+from gateway.config.upstream_settings import UpstreamSettings
 from gateway.model import IdentityField
 from gateway.rules.identity import PRESETS
-
-
-class TlsSettings(Strict):
-    """``server.tls``: both files PEM, relative to the configuration's folder."""
-
-    cert: Text
-    """The certificate, followed by its chain."""
-    key: Text
-    """Its private key, not encrypted."""
-
-
-class AdminSettings(Strict):
-    """``server.admin``; a bare address stands for its ``listen``."""
-
-    listen: Listen = Field(default="127.0.0.1:9180", validate_default=True)
-    """Where the admin listener accepts connections. Default ``127.0.0.1:9180``."""
-    token: Annotated[Text | None, Given] = None
-    """Kept for an admin API that does not exist yet: nothing asks for it."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_address(cls, value: object) -> object:
-        return value if isinstance(value, dict | list) else {"listen": value}
-
-
-class ServerSettings(Strict):
-    """``server``: the near side."""
-
-    listen: Annotated[tuple[Listen, ...], Filled, OneOrMany] = Field(
-        default=("127.0.0.1:8080",), validate_default=True
-    )
-    """Address, or list of addresses: ``host:port``, ``[::1]:port``, ``unix:/path``. Default
-    ``127.0.0.1:8080``."""
-    public_url: Annotated[Origin | None, Given] = None
-    """The origin that users see; decides ``Secure`` cookies and return-to checks. Unset:
-    ``http://localhost`` (``https`` with ``tls``) and the port of the first listener with one."""
-    workers: One = 1
-    """Processes that serve: 1, and no more yet. Default ``1``."""
-    base_path: PlainPath = "/_gateway"
-    """Under which path the gateway's own pages live. Default ``/_gateway``."""
-    trusted_proxies: tuple[Proxy, ...] = ()
-    """Networks whose ``X-Forwarded-*`` are believed; ``unix`` is every peer on a Unix socket.
-    Default: nobody."""
-    tls: Annotated[TlsSettings | None, Given] = None
-    """Certificate and key. Unset: plain HTTP."""
-    admin: Annotated[AdminSettings | None, Given] = None
-    """The admin listener. Unset: there is none."""
-    request_log: Flag = True
-    """Whether each request writes a log line. Default true."""
-    drain_timeout: Duration = 30.0
-    """How long in-flight requests may take after SIGTERM. Default 30s."""
-    keepalive_timeout: Duration = 75.0
-    """How long an idle client connection stays open. Default 75s."""
-    header_timeout: Duration = 10.0
-    """How long a client may take to send a request's head. Default 10s."""
 
 
 class CookieSettings(Strict):

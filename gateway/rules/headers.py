@@ -30,6 +30,10 @@ class Kind(IntEnum):
     LENGTH = 5
     DATE = 6
     CODING = 7
+    CACHING = 8
+    """Forwarded; says how the answer may be cached. From here on each is a bit of its own."""
+    VARY = 16
+    """Forwarded; says what else the answer depends on."""
 
 
 # RFC 9110 section 7.6.1, with the names that older software treats alike.
@@ -52,6 +56,7 @@ _HOP_BY_HOP = frozenset(
 _OURS = frozenset({"host", "content-length", "expect"})
 
 _USUAL_CONNECTION = frozenset({b"keep-alive", b"close", b"Upgrade", b"keep-alive, Upgrade"})
+_USUAL_IN_ANSWERS = frozenset({b"", b", keep-alive", b", close", b", Upgrade", b", upgrade"})
 
 # What could re-route or re-address a request behind us: some framework or proxy believes each.
 _STEERING = frozenset(
@@ -187,11 +192,15 @@ class _ResponseKinds(dict[bytes, Kind]):
 
 
 _RESPONSE_KINDS = {
+    "cache-control": Kind.CACHING,
     "connection": Kind.CONNECTION,
     "content-length": Kind.LENGTH,
     "date": Kind.DATE,
+    "expires": Kind.CACHING,
+    "pragma": Kind.CACHING,
     "set-cookie": Kind.SET_COOKIE,
     "transfer-encoding": Kind.CODING,
+    "vary": Kind.VARY,
 }
 
 
@@ -203,12 +212,18 @@ class ResponseFields:
     def __init__(self) -> None:
         self._kinds = _ResponseKinds()
 
-    def split(self, fields: RawFields) -> tuple[list[bytes], list[bytes], bool, int | None, bool]:
+    def split(
+        self, fields: list[bytes]
+    ) -> tuple[list[bytes], list[bytes], bool, int | None, bool, int]:
         """Return lines to pass on, ``Set-Cookie`` lines, and what was said of date and framing.
 
         These are: whether there is a ``Date`` (it is among the lines), the ``Content-Length``, or
-        None where there is none or the body is chunked, and whether it is. Lines are without their
-        line end. What ``Connection`` nominates is already gone.
+        None where there is none or the body is chunked, whether it is, and of ``Kind.CACHING`` and
+        ``Kind.VARY`` the bits of those that are among the lines. What ``Connection`` nominates is
+        already gone.
+
+        Args:
+            fields: The lines of a head that a strict parser took, without their ends.
 
         Raises:
             UpstreamProtocol: A transfer coding that we would have to undo.
@@ -218,28 +233,38 @@ class ResponseFields:
         connection = b""
         dated = chunked = False
         length = None
-        kinds = self._kinds
-        for field in fields:
-            kind = kinds[field[0]]
+        said = 0
+        kinds, forward = self._kinds, lines.append
+        for line in fields:
+            kind = kinds[line.partition(b":")[0]]
             if not kind:
-                lines.append(b"%b: %b" % field)
-            elif kind == 5:
-                length = int(field[1])
+                forward(line)
             elif kind == 6:
                 dated = True
-                lines.append(b"%b: %b" % field)
-            elif kind == 4:
-                cookies.append(b"%b: %b" % field)
+                forward(line)
+            elif kind == 5:
+                length = int(line.partition(b":")[2])
             elif kind == 3:
-                connection = connection + b"," + field[1] if connection else field[1]
+                connection += b"," + line.partition(b":")[2]
+            elif kind == 4:
+                cookies.append(line)
             elif kind == 7:
-                if chunked or field[1].lower() != b"chunked":
+                if chunked or line.partition(b":")[2].strip().lower() != b"chunked":
                     raise UpstreamProtocol("a transfer coding besides chunked")
                 chunked = True
-        if connection and len(kept := without_nominated(lines, connection)) < len(lines):
+            elif kind >= 8:
+                said |= kind
+                forward(line)
+        if connection not in _USUAL_IN_ANSWERS and len(
+            kept := without_nominated(lines, connection)
+        ) < len(lines):
             lines = kept
             dated = dated and any(line[:5].lower() == b"date:" for line in lines)
-        return lines, cookies, dated, None if chunked else length, chunked
+            said = 0
+            for line in lines:
+                kind = kinds[line.partition(b":")[0]]
+                said |= kind if kind >= 8 else 0
+        return lines, cookies, dated, None if chunked else length, chunked, said
 
 
 def without_nominated(lines: list[bytes], connection: bytes) -> list[bytes]:

@@ -94,6 +94,11 @@ def under(path: str, prefix: str) -> bool:
     return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/")
 
 
+def prefix(written: str) -> str:
+    """Return ``strip_prefix`` or ``add_prefix`` as it stands in a canonical path; or nothing."""
+    return _prefix(written).text if written.strip("/") else ""
+
+
 @lru_cache(maxsize=1024)
 def _prefix(written: str) -> CleanPath:
     # A file may write other scripts plain; a request may not.

@@ -37,11 +37,14 @@ from gateway.rules.provenance import provenance_block
 from gateway.rules.roles import RoleTable
 from gateway.rules.routes import RouteTable, find
 from gateway.rules.sessions import born
+from gateway.rules.shaping import names_of
 from gateway.rules.targets import read_target
 
 EXAMPLE_REQUEST_ID = "example-request-id"
 EXAMPLE_SESSION_ID = "example-session-id"
 LOOPBACK = "127.0.0.1"
+SET_BY_ROUTE = "(from set_headers)"
+"""In the place of a value that may be a secret."""
 
 NAVIGATION = {
     "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",
@@ -231,7 +234,9 @@ def _upstream_headers(
     policy: Policy, visit: Visit, decision: Allow, host_header: str, *, now: float
 ) -> tuple[tuple[str, str], ...]:
     forwarding = decision.route.forwarding
-    fields = RequestFields(policy.identity_headers, forwarding.keep_headers)
+    set_by_route = forwarding.request_headers
+    injected = (*policy.identity_headers, *names_of(set_by_route))
+    fields = RequestFields(injected, forwarding.keep_headers)
     sent = [(name.encode(), value.encode()) for name, value in NAVIGATION.items()]
     upstream = policy.upstreams[forwarding.upstream]
     scheme = "https" if policy.secure else policy.public_url.partition("://")[0]
@@ -239,7 +244,9 @@ def _upstream_headers(
         peer=visit.client, chain=(), elements=(), host=host_header, proto=scheme
     )
     headers = [("Host", host_header if forwarding.preserve_host else upstream.target.authority)]
-    headers += _pairs([*fields.split(sent)[0], *said.splitlines()])
+    headers += _pairs(fields.split(sent)[0])
+    headers += [(name, SET_BY_ROUTE) for name, _ in set_by_route.fields]
+    headers += _pairs(said.splitlines())
     if decision.caller is not None:
         user = decision.caller.user
         session = born(

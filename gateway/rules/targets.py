@@ -26,6 +26,8 @@ _REFUSED = frozenset({"CONNECT", "TRACE"})
 def read_target(target: str, host_header: str | None, method: str) -> tuple[str, str, str]:
     """Return host (as ``host_name``), path (as received) and query (without ``?``).
 
+    The path is ``*`` for ``OPTIONS *``, which is about no path at all.
+
     ``host_header`` is None when there is none, which the caller allows in HTTP/1.0 only; the host
     is then empty.
 
@@ -45,6 +47,8 @@ def read_target(target: str, host_header: str | None, method: str) -> tuple[str,
     if (" " in target or not target.isprintable()) and _NEVER_IN_A_TARGET.search(target):
         raise ClientError("a control character or space in the request target")
     host = "" if host_header is None else host_name(host_header)
+    if target == "*" and method == "OPTIONS":
+        return host, target, ""
     if target.startswith("/"):
         path, _, query = target.partition("?")
         return host, path, query

@@ -27,11 +27,14 @@ class AdminStatus(Protocol):
     async def store_problem(self) -> str | None:
         """Say why the session store cannot be used now; None if it can. Ends in limited time."""
 
-    async def upstream_problems(self) -> Sequence[str]:
-        """Say which upstreams, by name, cannot be reached now, and why. Ends in limited time."""
+    async def upstream_problems(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Say which targets of upstreams cannot be used now, and why. Ends in limited time.
 
-    def render_metrics(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
+        First those of upstreams that have no other, then those that others stand in for.
+        """
+
+    async def render_metrics(self) -> bytes:
+        """Return the metrics in Prometheus' text format. Ends in limited time."""
 
 
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -51,12 +54,16 @@ def admin_app(status: AdminStatus, *, listen_host: str = "") -> web.Application:
         reasons = ["draining: the gateway is about to stop"] if status.draining else []
         if (problem := await status.store_problem()) is not None:
             reasons.append(f"store: {problem}")
-        reasons += await status.upstream_problems()
-        return _json(503 if reasons else 200, {"ready": not reasons, "reasons": reasons})
+        without, replaced = await status.upstream_problems()
+        reasons += without
+        content: dict[str, object] = {"ready": not reasons, "reasons": reasons}
+        if replaced:  # somebody should look, but requests are served
+            content["targets_down"] = replaced
+        return _json(503 if reasons else 200, content)
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(
-            body=status.render_metrics(), headers={**_HEADERS, "Content-Type": CONTENT_TYPE}
+            body=await status.render_metrics(), headers={**_HEADERS, "Content-Type": CONTENT_TYPE}
         )
 
     @web.middleware

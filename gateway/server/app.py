@@ -5,35 +5,40 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import socket
-import ssl
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 from aiohttp import web
 
 from gateway import __version__
-from gateway.config.config import Config, Listener, UsersProvider
+from gateway.config.config import Config, UsersProvider
 from gateway.config.load import load_file
 from gateway.config.users_file import load_users
 from gateway.errors import ConfigError, GatewayError, StoreError
 from gateway.login.passwords import Passwords
 from gateway.login.users import UsersFile
+from gateway.rates.memory import MemoryRates
+from gateway.rates.opening import open_rates
+from gateway.rates.protocol import Rates
+from gateway.rules.forwarded import is_trusted
 from gateway.server import pages
 from gateway.server.admin import admin_app
 from gateway.server.auth_endpoints import AuthEndpoints
 from gateway.server.clock import Clock, RequestIds
-from gateway.server.connection import Server
 from gateway.server.gateway import Gateway
+from gateway.server.listening import Sockets, open_sockets
+from gateway.server.near import NearSide, urls
 from gateway.server.pipeline import Pipeline
 from gateway.server.signals import Signals
 from gateway.stores.cached import CachedSessions
 from gateway.stores.opening import open_store
 from gateway.stores.protocol import SessionStore
+from gateway.telemetry import totals
 from gateway.telemetry.logs import configure
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.records import RequestLog
@@ -41,7 +46,24 @@ from gateway.upstream.deadlines import Deadlines
 
 log = structlog.get_logger()
 
-_BACKLOG = 1024
+Gather = Callable[[bytes], Awaitable[Sequence[bytes]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What a process is given by whoever started it."""
+
+    sockets: Sockets
+    form_secret: str
+    """Seals forms where the file names no secret; the same in every worker."""
+    worker: int = 0
+    gather: Gather | None = None
+    """Given this process's numbers, returns those of all others; None: there are no others."""
+
+
+def new_form_secret() -> str:
+    """Return a secret that is good as long as the gateway runs."""
+    return secrets.token_urlsafe(32)
 
 
 class App:
@@ -50,18 +72,14 @@ class App:
     Use as an asynchronous context manager: leaving it closes everything that was opened.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, share: Share) -> None:
         self.config = config
+        self._share = share
         self.draining = False
         self._stack = AsyncExitStack()
         self._clock = Clock()
         self._metrics = Metrics()
-        # Without a configured secret, forms are good for the life of this process.
-        self._form_secret = secrets.token_urlsafe(32)
-        self._servers: list[asyncio.Server] = []
-        self._near: list[Server] = []
-        self.addresses: list[str] = []
-        """Where the gateway listens, as URLs; a port of 0 in the file is the real one here."""
+        self._rates: Rates | None = None
 
     async def __aenter__(self) -> App:
         """Open everything; when this returns, requests are answered.
@@ -90,12 +108,13 @@ class App:
         self._store = await self._open_store(config, stack)
         self._sessions = self._cache(config)
         stack.push_async_callback(self._sessions.close)
+        stack.push_async_callback(self._close_rates)
         self._passwords = Passwords()
         stack.callback(self._passwords.close)
         request_log = RequestLog(self._writer) if config.server.request_log else None
         if request_log is not None:
             stack.callback(request_log.close)
-        pages.prepare()
+        pages.prepare(config.server.templates)
         self._pipeline = Pipeline(
             self._build(config),
             metrics=self._metrics,
@@ -105,11 +124,17 @@ class App:
             new_id=RequestIds().new,
         )
         stack.callback(self._close_gateway)
-        for listener in config.server.listen:
-            await self._listen(listener, config)
-        stack.push_async_callback(self._stop_listening, 0.0)
-        if config.server.admin is not None:
-            await self._listen_admin(config.server.admin.listen, stack)
+        self._near = NearSide(
+            config.server,
+            self._share.sockets,
+            worker=self._share.worker,
+            serve=self._pipeline.serve,
+            trusted=self._trusted,
+            deadlines=self._client_deadlines,
+        )
+        await self._near.open()
+        stack.push_async_callback(self._near.drain, 0.0)
+        await self._open_admin(stack)
 
     def _close_gateway(self) -> None:
         self._pipeline.gateway.close()
@@ -134,7 +159,7 @@ class App:
             base_path=config.server.base_path,
             public_url=config.server.public_url,
             cookie=config.session.cookie,
-            secrets=config.session.secrets or (self._form_secret,),
+            secrets=config.session.secrets or (self._share.form_secret,),
             lifetime=config.session.lifetime,
             store=self._store,
             sessions=self._sessions,
@@ -150,12 +175,41 @@ class App:
             metrics=self._metrics,
             deadlines=self._deadlines,
             date=self._clock.date,
+            rates=self._rates_for(config),
             log_dropped=_log_dropped,
+            log_target=log.warning,
         )
         self._metrics.upstream_connections = {
             name: pool.counts for name, pool in gateway.pools.items()
         }
+        self._metrics.upstream_targets = {
+            name: pool.targets for name, pool in gateway.pools.items()
+        }
+        self._metrics.upstream_waiting = {
+            name: pool.waiting
+            for name, pool in gateway.pools.items()
+            if pool.upstream.max_connections is not None
+        }
+        gateway.start()
         return gateway
+
+    def _rates_for(self, config: Config) -> Rates:
+        """Return what counts requests: one for the life of the process, whatever is reloaded."""
+        limited = any(route.forwarding.rate_limit for route in config.table.routes)
+        if self._rates is None and not limited:
+            return MemoryRates(time.monotonic)  # nobody will ask it
+        if self._rates is None:
+            self._rates = open_rates(
+                self.config.session.store,
+                timeout=self.config.session.store_timeout,
+                clock=time.monotonic,
+                failed=self._metrics.count_rate_limit_error,
+            )
+        return self._rates
+
+    async def _close_rates(self) -> None:
+        if self._rates is not None:
+            await self._rates.close()
 
     def _users(self, provider: UsersProvider) -> UsersFile:
         users = UsersFile(
@@ -170,88 +224,64 @@ class App:
 
     # --- listening ---------------------------------------------------------------------------
 
-    async def _listen(self, listener: Listener, config: Config) -> None:
-        loop = asyncio.get_running_loop()
-        tls = config.server.tls
-        context = None
-        if tls is not None:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(tls.cert, tls.key)
-        near = Server(
-            self._pipeline.serve,
-            self._client_deadlines,
-            keepalive=config.server.keepalive_timeout,
-            head_limit=config.server.header_timeout,
-            secure=context is not None,
-        )
-        self._near.append(near)
-        if listener.path is not None:
-            server = await _listen_unix(near, Path(listener.path), context)
-            self.addresses.append(str(listener))
-        else:
-            server = await loop.create_server(
-                near, listener.host, listener.port, ssl=context, backlog=_BACKLOG
-            )
-            port = server.sockets[0].getsockname()[1]
-            scheme = "http" if context is None else "https"
-            actual = Listener(host=listener.host, port=port)
-            self.addresses.append(f"{scheme}://{actual}")
-        self._servers.append(server)
+    def _trusted(self, peer: str) -> bool:
+        gateway = self._pipeline.gateway
+        return is_trusted(peer, gateway.trusted, gateway.trust_unix)
 
-    async def _listen_admin(self, listener: Listener, stack: AsyncExitStack) -> None:
+    async def _open_admin(self, stack: AsyncExitStack) -> None:
+        opened = self._share.sockets.admin
+        if opened is None:
+            return
         runner = web.AppRunner(
-            admin_app(self, listen_host=listener.host), access_log=None, handle_signals=False
+            admin_app(self, listen_host=opened.listener.host),
+            access_log=None,
+            handle_signals=False,
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        if listener.path is not None:
-            await web.UnixSite(runner, listener.path).start()
-        else:
-            await web.TCPSite(runner, listener.host, listener.port).start()
+        for listening in opened.shares[self._share.worker]:
+            await web.SockSite(runner, listening).start()
 
     async def drain(self) -> None:
         """Accept no more; let requests under way finish, for at most ``drain_timeout``."""
         self.draining = True
-        await self._stop_listening(self.config.server.drain_timeout)
-
-    async def _stop_listening(self, limit: float) -> None:
-        for server in self._servers:
-            server.close()
-        tasks = [t for near in self._near for c in near.open if (t := c.finish()) is not None]
-        if tasks and limit:
-            await asyncio.wait(tasks, timeout=limit)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._servers.clear()
+        await self._near.drain(self.config.server.drain_timeout)
 
     # --- reload ------------------------------------------------------------------------------
 
     async def reload(self) -> None:
-        """Take the file's new content where it is valid; otherwise go on as before, and say why.
-
-        Addresses, TLS files and the session store are those of the start.
-        """
+        """Take the file's new content where it is valid; otherwise go on as before, and say why."""
         try:
             # In a thread: a long file takes longer than a request may wait.
-            config = await asyncio.to_thread(load_file, Path(self.config.file), os.environ)
-            before, after = _lasting(self.config), _lasting(config)
-            if changed := [name for name in after if after[name] != before[name]]:
-                raise GatewayError(f"only a restart can change {', '.join(changed)}")
-            gateway = self._build(config)
+            config = await asyncio.to_thread(load_successor, self.config)
+            self.take(config)
         except ConfigError as error:
-            self._metrics.reloads_failed += 1
-            log.error("reload refused", problems=[str(problem) for problem in error.problems])
-            return
+            problems = [str(problem) for problem in error.problems]
         except (GatewayError, OSError) as error:
-            self._metrics.reloads_failed += 1
-            log.error("reload refused", problems=[str(error)])
+            problems = [str(error)]
+        else:
+            self._metrics.reloads_ok += 1
+            log.info("reloaded", routes=len(config.table.routes))
             return
+        self._metrics.reloads_failed += 1
+        log.error("reload refused", problems=problems)
+
+    def take(self, config: Config) -> None:
+        """Go by another configuration: the next requests get it, those under way keep theirs.
+
+        Raises:
+            GatewayError, OSError: It cannot be used; everything stays as it was.
+        """
+        gateway = self._build(config)
+        try:
+            pages.prepare(config.server.templates)
+            self._near.renew(config.server)
+        except BaseException:
+            gateway.close()
+            raise
         old, self._pipeline.gateway = self._pipeline.gateway, gateway
         old.close()
         self.config = config
-        self._metrics.reloads_ok += 1
-        log.info("reloaded", routes=len(config.table.routes))
 
     # --- for the admin listener --------------------------------------------------------------
 
@@ -263,14 +293,30 @@ class App:
             return str(error)
         return None
 
-    async def upstream_problems(self) -> Sequence[str]:
-        """Say which upstreams cannot be reached now."""
+    async def upstream_problems(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Say which upstreams cannot be used now, and which targets others stand in for."""
         pools = self._pipeline.gateway.pools.values()
-        return [p for p in await asyncio.gather(*(pool.problem() for pool in pools)) if p]
+        found = await asyncio.gather(*(pool.problems() for pool in pools))
+        return (
+            [problem for problems, usable in found for problem in problems if not usable],
+            [problem for problems, usable in found for problem in problems if usable],
+        )
 
-    def render_metrics(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
-        return self._metrics.render()
+    async def render_metrics(self) -> bytes:
+        """Return the metrics of all workers in Prometheus' text format."""
+        gather = self._share.gather
+        if gather is None:
+            return self._metrics.render()
+        numbers = self.numbers()
+        return totals.render([numbers, *await gather(numbers)])
+
+    def numbers(self) -> bytes:
+        """Return what this process has counted, for another one to add up."""
+        return totals.snapshot(self._metrics.everything())
+
+    def close_log(self) -> None:
+        """Write the lines that wait; from now on there are no more."""
+        self._writer.close()
 
 
 async def serve(config: Config, *, ready: Callable[[list[str]], None] | None = None) -> None:
@@ -278,15 +324,40 @@ async def serve(config: Config, *, ready: Callable[[list[str]], None] | None = N
 
     Args:
         ready: Told where the gateway listens, once it answers.
+
+    Raises:
+        OSError: An address cannot be listened on.
+        GatewayError: Something else that it needs cannot be had.
     """
-    async with App(config) as app, Signals() as signals:
-        log.info("listening", addresses=app.addresses, version=__version__)
-        if ready is not None:
-            ready(app.addresses)
-        await signals.wait(on_reload=app.reload)
-        log.info("draining")
-        await app.drain()
+    sockets = open_sockets(config.server, 1, os.environ)
+    try:
+        share = Share(sockets=sockets, form_secret=new_form_secret())
+        async with App(config, share) as app, Signals() as signals:
+            addresses = urls(config.server, sockets)
+            log.info("listening", addresses=addresses, version=__version__)
+            if ready is not None:
+                ready(addresses)
+            await signals.wait(on_reload=app.reload)
+            log.info("draining")
+            sockets.narrow()
+            await app.drain()
+    finally:
+        sockets.close()
     log.info("stopped")
+
+
+def load_successor(config: Config) -> Config:
+    """Read the file of a running configuration again.
+
+    Raises:
+        ConfigError: It is not valid.
+        GatewayError: It changes what only a restart can change.
+    """
+    successor = load_file(Path(config.file), os.environ)
+    before, after = _lasting(config), _lasting(successor)
+    if changed := [name for name in after if after[name] != before[name]]:
+        raise GatewayError(f"only a restart can change {', '.join(changed)}")
+    return successor
 
 
 def _lasting(config: Config) -> dict[str, object]:
@@ -294,7 +365,9 @@ def _lasting(config: Config) -> dict[str, object]:
     server, session = config.server, config.session
     return {
         "server.listen": server.listen,
-        "server.tls": server.tls,
+        "server.workers": server.workers,
+        "server.limits": (server.limits.connections, server.limits.connections_per_address),
+        "whether there is server.tls": bool(server.tls),
         "server.admin": server.admin,
         "server.keepalive_timeout": server.keepalive_timeout,
         "server.header_timeout": server.header_timeout,
@@ -304,31 +377,6 @@ def _lasting(config: Config) -> dict[str, object]:
         "session.cache": session.cache,
         "session lifetimes": session.lifetime,
     }
-
-
-async def _listen_unix(near: Server, path: Path, context: ssl.SSLContext | None) -> asyncio.Server:
-    """Listen on a Unix socket; one that a killed gateway left behind is taken over.
-
-    Raises:
-        OSError: Somebody listens there, or no socket can be made there; it names the path.
-    """
-    loop = asyncio.get_running_loop()
-    if _answers(path):
-        raise OSError(f"unix:{path}: another process listens there")
-    try:
-        return await loop.create_unix_server(near, path, ssl=context, backlog=_BACKLOG)
-    except OSError as exc:
-        raise OSError(f"unix:{path}: {exc.strerror or exc}") from exc
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-    return True
 
 
 def _log_dropped(user_id: str, names: list[str]) -> None:

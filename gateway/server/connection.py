@@ -14,12 +14,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from aiohttp import web
-from aiohttp.http import HttpRequestParser
+from aiohttp.http import HttpRequestParser, HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import ERROR, RequestPayloadError, _ErrInfo
 
 from gateway.errors import ClientError, ClientTimeout, HeadTooLarge
+from gateway.server.census import Census
 from gateway.upstream.deadlines import NEVER, Deadlines
 
 MAX_LINE = 16 * 1024
@@ -31,8 +32,15 @@ MAX_HEAD = 192 * 1024
 """Bytes of a whole head; more is 431."""
 _WRITE_LIMIT = 60.0
 """Seconds that a client may leave answers unread before it is served no more."""
+_LAST_MOMENT = 1.0
+"""Seconds in which an idle client may still ask while the gateway drains."""
+_GONE = 0.25
+"""Seconds between looks at a client that has closed its sending side."""
 _LINGER = 5.0
 _LINGER_BYTES = 1 << 20
+
+_TCP_CLOSE = 7  # linux/tcp_states.h
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 UNREADABLE = ERROR
 """Stands for the message of a request that could not be read."""
@@ -57,6 +65,7 @@ class Server(web.Server):
         serve: Answers one request; returns whether the connection may carry another one.
         keepalive: Seconds an idle connection stays open.
         head_limit: Seconds a client may take to send a request's head.
+        census: Counts connections, for all listeners together.
     """
 
     def __init__(
@@ -67,6 +76,7 @@ class Server(web.Server):
         keepalive: float,
         head_limit: float,
         secure: bool,
+        census: Census,
     ) -> None:
         super().__init__(_unused, handler_cancellation=True)
         self.serve = serve
@@ -74,6 +84,7 @@ class Server(web.Server):
         self.keepalive = keepalive
         self.head_limit = head_limit
         self.secure = secure
+        self.census = census
 
     @property
     def open(self) -> list[Connection]:
@@ -84,6 +95,10 @@ class Server(web.Server):
         """Make the protocol of a new connection."""
         return Connection(self, self._loop)
 
+    def connection(self, source: str | None) -> web.RequestHandler:
+        """Make the protocol of a new connection, whose client a balancer has named, or not."""
+        return Connection(self, self._loop, source)
+
 
 async def _unused(request: web.BaseRequest) -> web.StreamResponse:
     raise AssertionError("requests go to Server.serve")
@@ -93,12 +108,15 @@ class Connection(web.RequestHandler):
     """Reads requests from a client and has each of them answered."""
 
     __slots__ = (
+        "_counted",
         "_finishing",
+        "_half_closed",
         "_head_bytes",
         "_head_limit",
         "_keepalive_limit",
         "_payload",
         "_server",
+        "_source",
         "_tunnel",
         "bulky",
         "deadline",
@@ -109,7 +127,9 @@ class Connection(web.RequestHandler):
         "waiting_body",
     )
 
-    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, server: Server, loop: asyncio.AbstractEventLoop, source: str | None = None
+    ) -> None:
         super().__init__(
             server,
             loop=loop,
@@ -125,6 +145,9 @@ class Connection(web.RequestHandler):
         self._head_limit = server.head_limit
         self._head_bytes = 0
         self._finishing = False
+        self._half_closed = False
+        self._counted = False
+        self._source = source
         self._payload: StreamReader | None = None
         self._tunnel: _TunnelReader | None = None
         self.secure = server.secure
@@ -168,7 +191,7 @@ class Connection(web.RequestHandler):
                     await self._drain_helper()
                     self.deadline = NEVER
                 if not messages:
-                    if self._finishing:
+                    if self._finishing or self._half_closed:
                         break
                     message = payload = self._payload = None  # 10,000 idle connections keep little
                     if self.bulky and not self._head_bytes:
@@ -194,8 +217,7 @@ class Connection(web.RequestHandler):
         except ConnectionError:
             pass  # it went while an answer was on its way
         except asyncio.CancelledError:
-            # `finish` cancels the waiter alone: nothing is under way, the connection may end.
-            if not self._finishing or self._waiter is None:
+            if self._waiter is None:  # else nothing is under way, and the wait came to its end
                 raise
         finally:
             self._waiter = None
@@ -226,11 +248,12 @@ class Connection(web.RequestHandler):
     def finish(self) -> asyncio.Task[None] | None:
         """Let this be the last request; return the task that serves it, if there is one.
 
-        A tunnel has no end of its own: it is closed.
+        A client that is idle may be just about to ask: what comes within a moment is answered,
+        with ``Connection: close``. A tunnel has no end of its own: it is closed.
         """
         self._finishing = True
-        if self._waiter is not None:
-            self._waiter.cancel()
+        if self._waiter is not None and not self._head_bytes:
+            self.deadline = self._loop.time() + _LAST_MOMENT
         if self._tunnel is not None:
             self.force_close()
         return self._task_handler
@@ -253,16 +276,23 @@ class Connection(web.RequestHandler):
     @property
     def closing(self) -> bool:
         """Whether the answer under way is the last one on this connection."""
-        return self._finishing or self._force_close
+        return self._finishing or self._force_close or (self._half_closed and not self._messages)
 
     # --- called by the transport -------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the peer and begin to serve."""
-        super().connection_made(transport)
+        """Note the peer and begin to serve, if there may be one more."""
         peer = transport.get_extra_info("peername")
-        if isinstance(peer, tuple):
+        if self._source is not None:
+            self.peer = self._source
+        elif isinstance(peer, tuple):
             self.peer = peer[0].removeprefix("::ffff:")
+        if not self._server.census.enter(self.peer):
+            self._force_close = True
+            transport.abort()  # type: ignore[attr-defined]
+            return
+        self._counted = True
+        super().connection_made(transport)
         self._server.deadlines.watch(self)
 
     def data_received(self, data: bytes) -> None:
@@ -319,13 +349,54 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End what is under way."""
+        if self._counted:
+            self._counted = False
+            self._server.census.leave(self.peer)
         if self._tunnel is not None:
             self._tunnel.feed_eof()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Let a client that has closed only its sending side have the answer it waits for.
+
+        One that is gone altogether looks the same until something is sent: an interim answer
+        tells them apart. Once an answer has begun, whoever closes is taken to be gone. TLS knows
+        no half-closed connections.
+
+        Returns:
+            Whether the connection stays.
+        """
+        if (
+            self._waiter is not None
+            or self._upgraded
+            or self.upstream is not None
+            or self.secure
+            or self._payload is None
+            or not self._payload.is_eof()
+            or self.transport is None
+        ):
+            return False
+        self._half_closed = True
+        if getattr(self.memo, "version", None) == HttpVersion11:
+            self.transport.write(_CONTINUE)
+        self.deadline = self._loop.time() + _GONE
+        return True
+
+    def _is_gone(self) -> bool:
+        """Tell whether a client that has closed its sending side has closed the other one, too."""
+        sock = None if self.transport is None else self.transport.get_extra_info("socket")
+        if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return self.transport is None  # on a Unix socket, writing fails at once
+        return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
+
     def expire(self) -> None:
         """End a wait for the client that took too long."""
-        if self._paused and self.upstream is None:
+        if self._half_closed:
+            if self._is_gone():
+                self.force_close()
+            else:
+                self.deadline = self._loop.time() + _GONE
+        elif self._paused and self.upstream is None:
             self.force_close()
         elif self.waiting_body is not None:
             self.waiting_body.set_exception(TimeoutError())

@@ -39,8 +39,12 @@ class Exchange:
     """The client's address; empty until it is known how far that can be trusted."""
     user = ""
     session: SessionId | None = None
+    trace_id = ""
+    """Of the ``traceparent`` that the upstream gets, where there is a valid one."""
     bytes_in = 0
     bytes_out = 0
+    affinity = ""
+    """Who asks, for upstreams that send the same ones to the same target."""
     expects = False
     """Whether the client waits for 100 (Continue) before it sends the body."""
     body_limit: int | None = None

@@ -6,6 +6,7 @@ put into words.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from gateway.config.config import Config
 from gateway.model import Route
 from gateway.rules.policy import Checked, checked_rules
 from gateway.rules.policy_tests import PolicyTest
-from gateway.rules.simulate import Outcome, Policy, Visit, simulate
+from gateway.rules.simulate import Outcome, Policy, Verdict, Visit, simulate
 from gateway.rules.specificity import Rival, rivals
 
 
@@ -30,7 +31,7 @@ def policy_of(config: Config) -> Policy:
         own_paths=(server.base_path, config.login.path),
         login_path=config.login.path,
         public_url=server.public_url,
-        secure=server.tls is not None,
+        secure=bool(server.tls),
     )
 
 
@@ -73,6 +74,8 @@ class Explanation:
     """The entry of ``routes`` that owns the request."""
     rules: tuple[Checked, ...]
     also_matching: tuple[Rival, ...]
+    notes: tuple[str, ...] = ()
+    """What besides policy may change the answer, and was not asked here."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it with names that programs may rely on."""
@@ -106,6 +109,7 @@ class Explanation:
             "also_matching": [
                 {**_described(rival.route), "why_not": rival.why} for rival in self.also_matching
             ],
+            "notes": list(self.notes),
         }
 
 
@@ -123,7 +127,22 @@ def explain(config: Config, visit: Visit, *, now: float) -> Explanation:
         also_matching=rivals(policy.table, outcome.host, path, visit.method)
         if path is not None and asked
         else (),
+        notes=() if owner is None else tuple(_notes(owner, outcome)),
     )
+
+
+def _notes(route: Route, outcome: Outcome) -> Iterator[str]:
+    limit = route.forwarding.rate_limit
+    if limit is not None and outcome.verdict is Verdict.ALLOW:
+        yield (
+            f"rate_limit: {limit.requests} requests in {limit.window} s by {limit.by}, then 429; "
+            "nothing is counted here"
+        )
+    if route.forwarding.cors is not None:
+        yield (
+            "cors: a pre-flight (OPTIONS with Origin and Access-Control-Request-Method) about "
+            "this request is answered by the gateway, whoever asks"
+        )
 
 
 def _described(route: Route) -> dict[str, Any]:

@@ -8,12 +8,20 @@ from contextlib import suppress
 
 from aiohttp.streams import EMPTY_PAYLOAD
 
-from gateway.errors import ClientError, GatewayError, Reason, TooLarge, UpstreamProtocol
+from gateway.errors import (
+    ClientError,
+    GatewayError,
+    Reason,
+    TooLarge,
+    UpstreamProtocol,
+    UpstreamTimeout,
+)
 from gateway.rules.cookies import is_gateway_cookie
+from gateway.rules.shaping import cache_lines
 from gateway.server.exchange import Exchange
 from gateway.server.tunnel import tunnel
 from gateway.upstream.connection import ResponseHead, UpstreamConnection
-from gateway.upstream.pool import Pool
+from gateway.upstream.lending import Lender
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110 section 9.2.2
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -34,7 +42,14 @@ class Forwarder:
         self._date = date
 
     async def forward(
-        self, exchange: Exchange, pool: Pool, head: bytes, *, limit: float, upgrade: bool
+        self,
+        exchange: Exchange,
+        pool: Lender,
+        head: bytes,
+        *,
+        limit: float,
+        upgrade: bool,
+        timed: bool = False,
     ) -> bool:
         """Send ``head`` and the body, pass the answer on; return whether the client may go on.
 
@@ -42,10 +57,13 @@ class Forwarder:
             head: The whole head of the request for the upstream.
             limit: Seconds the upstream may take to begin its answer.
             upgrade: Whether the request asks for a WebSocket.
+            timed: Whether ``timeouts.total`` is looked after already.
 
         Raises:
             UpstreamError, ClientError: Only while the client was told nothing.
         """
+        if pool.total is not None and not (timed or upgrade):
+            return await self._in_time(exchange, pool, head, limit, pool.total)
         if exchange.payload is not EMPTY_PAYLOAD:
             body = exchange.take_whole()
             if body is None:
@@ -53,19 +71,26 @@ class Forwarder:
             # Measured: 6 us less than a task that sends it.
             head += _chunk(body) + _LAST_CHUNK if exchange.message.chunked else body
         method = exchange.method
-        repeatable = method in _IDEMPOTENT and not upgrade and not exchange.has_body
-        upstream = pool.take(repeatable=repeatable) or await pool.connect()
+        # A body, where there is one, is part of the head by now.
+        repeatable = method in _IDEMPOTENT and not upgrade
+        upstream = pool.take(repeatable=repeatable) or await pool.lend(
+            exchange.affinity, repeatable=repeatable
+        )
         try:
+            if pool.rehosts:
+                head = _rehosted(exchange, head, pool.authority(upstream))
             await upstream.ask(
                 head, limit, is_head=method == "HEAD", on_interim=self._interim(exchange)
             )
-            if upstream.response is None and repeatable and upstream.died_unseen:
-                # Nothing of an answer came: it was closed while nobody looked.
-                pool.give_back(upstream)
-                upstream = await pool.connect()
-                await upstream.ask(
-                    head, limit, is_head=method == "HEAD", on_interim=self._interim(exchange)
-                )
+            if upstream.response is None and repeatable and not upstream.received:
+                again = await pool.instead(upstream, exchange.affinity)
+                if again is not None:
+                    upstream = again
+                    if pool.rehosts:
+                        head = _rehosted(exchange, head, pool.authority(upstream))
+                    await upstream.ask(
+                        head, limit, is_head=method == "HEAD", on_interim=self._interim(exchange)
+                    )
             response = upstream.response
             if response is None:
                 raise _failure(upstream)
@@ -79,11 +104,27 @@ class Forwarder:
         finally:
             pool.give_back(upstream)
 
+    async def _in_time(
+        self, exchange: Exchange, pool: Lender, head: bytes, limit: float, total: float
+    ) -> bool:
+        """Forward, and break off what takes longer than ``timeouts.total``."""
+        try:
+            async with asyncio.timeout(total):
+                return await self.forward(
+                    exchange, pool, head, limit=limit, upgrade=False, timed=True
+                )
+        except TimeoutError as exc:
+            raise UpstreamTimeout(f"the exchange was not over within {total:g} s") from exc
+
     # --- the request's body ------------------------------------------------------------------
 
-    async def _with_body(self, exchange: Exchange, pool: Pool, head: bytes, limit: float) -> bool:
+    async def _with_body(self, exchange: Exchange, pool: Lender, head: bytes, limit: float) -> bool:
         """Send a request while its body comes, and while the answer may already come."""
-        upstream = pool.take(repeatable=False) or await pool.connect()
+        upstream = pool.take(repeatable=False) or await pool.lend(
+            exchange.affinity, repeatable=False
+        )
+        if pool.rehosts:
+            head = _rehosted(exchange, head, pool.authority(upstream))
         exchange.invite_body()
         answered = upstream.ask(
             head,
@@ -112,7 +153,7 @@ class Forwarder:
             pool.give_back(upstream)
 
     async def _send_body(
-        self, exchange: Exchange, pool: Pool, upstream: UpstreamConnection, limit: float
+        self, exchange: Exchange, pool: Lender, upstream: UpstreamConnection, limit: float
     ) -> None:
         """Send the body piece by piece, no faster than the upstream takes it."""
         chunked = exchange.message.chunked
@@ -161,7 +202,7 @@ class Forwarder:
     async def _stream(
         self,
         exchange: Exchange,
-        pool: Pool,
+        pool: Lender,
         upstream: UpstreamConnection,
         response: ResponseHead,
         *,
@@ -205,8 +246,13 @@ class Forwarder:
     def _head(
         self, exchange: Exchange, response: ResponseHead, framing: bytes, *, again: bool
     ) -> bytes:
-        status, reason, lines, cookies, dated, length, _ = response
+        status, reason, lines, cookies, dated, length, _, said = response
+        plan = exchange.plan
+        if plan is not None and plan.shaper is not None:
+            lines, cookies, said = plan.shaper.of_upstream(exchange, lines, cookies)
         head = [b"HTTP/1.1 %d %b" % (status, reason), *lines]
+        if plan is not None and plan.varies:
+            head += cache_lines(said, lines, exchange.session is not None)
         if cookies:
             head += self._foreign(cookies)
         if not dated:
@@ -246,7 +292,7 @@ class Forwarder:
     async def _upgrade(
         self,
         exchange: Exchange,
-        pool: Pool,
+        pool: Lender,
         upstream: UpstreamConnection,
         response: ResponseHead,
     ) -> bool:
@@ -263,6 +309,15 @@ class Forwarder:
 
 def _failure(upstream: UpstreamConnection) -> GatewayError:
     return upstream.failure or UpstreamProtocol("no answer")
+
+
+def _rehosted(exchange: Exchange, head: bytes, authority: bytes) -> bytes:
+    """Return a head with the ``Host`` of the target, where the route does not keep the client's."""
+    plan = exchange.plan
+    if plan is None or plan.host is None:
+        return head
+    start, rest = head.split(b"\r\n", 1)  # Host is the first field
+    return b"%b\r\nHost: %b\r\n%b" % (start, authority, rest.split(b"\r\n", 1)[1])
 
 
 def _chunk(data: bytes) -> bytes:

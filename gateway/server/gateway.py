@@ -9,18 +9,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.config.config import Config
-from gateway.model import Caller, IdentityField, Route, Session, Target, Upstream
+from gateway.model import (
+    Access,
+    Balance,
+    Caller,
+    IdentityField,
+    RateLimit,
+    Route,
+    Session,
+    Target,
+    Upstream,
+)
+from gateway.rates.protocol import Rates
 from gateway.rules import csrf
 from gateway.rules.headers import RequestFields, fold
 from gateway.rules.identity import REQUEST_ID, identity_block
 from gateway.rules.paths import under
 from gateway.rules.roles import is_plain_name
+from gateway.rules.shaping import field_lines, names_of
 from gateway.server.auth_endpoints import AuthEndpoints
 from gateway.server.forwarding import Forwarder
+from gateway.server.shaping import Shaper, shaper
 from gateway.stores.cached import CachedSessions, Held
 from gateway.telemetry.metrics import Metrics, RouteMeter
 from gateway.upstream.deadlines import Deadlines
-from gateway.upstream.pool import Pool
+from gateway.upstream.dialing import SystemResolver
+from gateway.upstream.lending import Lender, lender
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +44,9 @@ class RoutePlan:
     route: Route
     meter: RouteMeter
     fields: RequestFields
-    pool: Pool
+    pool: Lender
+    sticky: bool
+    """Whether the same ones who ask get the same target."""
     limit: float
     """Seconds the upstream may take to begin its answer."""
     host: bytes | None
@@ -39,6 +55,13 @@ class RoutePlan:
     """Whether the path for the upstream is another than the one that was matched."""
     origins: frozenset[str]
     """Origins whose pages may open a WebSocket with a session."""
+    set_lines: tuple[bytes, ...]
+    """Header lines of the operator's own for the upstream."""
+    varies: bool
+    """Whether answers may depend on who asked."""
+    shaper: Shaper | None
+    """Changes the answers, the upstream's and our own; None where nothing is to be changed."""
+    rate_limit: RateLimit | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +88,12 @@ class Gateway:
         metrics: Metrics,
         deadlines: Deadlines,
         date: Callable[[], bytes],
+        rates: Rates,
         log_dropped: Callable[[str, list[str]], None],
+        log_target: Callable[..., None],
     ) -> None:
         self.config = config
+        self.rates = rates
         self._era = object()  # a cached session must not keep a whole old configuration alive
         self.sessions = sessions
         self.endpoints = endpoints
@@ -92,19 +118,27 @@ class Gateway:
         self.update_age = min(self.lifetime.update_age, self.lifetime.idle_timeout / 2)
         """Seconds below which ``sessions.due`` says no: asked only beyond."""
         self.trusted = config.server.trusted_proxies
+        self.most_requests = config.server.limits.requests
+        self.tracing = config.server.tracing
         self.trust_unix = config.server.trust_unix
         self.forwarder = Forwarder(self.own_cookies, date)
-        self.pools: Mapping[str, Pool] = {
-            name: Pool(upstream, deadlines) for name, upstream in config.upstreams.items()
+        resolver = SystemResolver()
+        self.pools: Mapping[str, Lender] = {
+            name: lender(upstream, deadlines, resolver, log_target)
+            for name, upstream in config.upstreams.items()
         }
-        self._nowhere = Pool(Upstream(name="", target=Target(scheme="unix", path="")), deadlines)
-        fields: dict[frozenset[str], RequestFields] = {}
+        nowhere = Upstream(name="", targets=(Target(scheme="unix", path=""),))
+        self._nowhere = lender(nowhere, deadlines, resolver, log_target)
+        fields: dict[tuple[frozenset[str], frozenset[str]], RequestFields] = {}
         self._plans: dict[str, RoutePlan] = {}
         for route in (*config.table.routes, config.table.fallback):
-            kept = route.forwarding.keep_headers
-            if kept not in fields:
-                fields[kept] = RequestFields(config.identity_headers, kept)
-            self._plans[route.id] = self._prepare(route, fields[kept], metrics)
+            own = frozenset(names_of(route.forwarding.request_headers))
+            key = (route.forwarding.keep_headers, own)
+            if key not in fields:
+                fields[key] = RequestFields((*config.identity_headers, *own), key[0])
+            self._plans[route.id] = self._prepare(route, fields[key], metrics)
+        self.cross_origin = any(route.forwarding.cors for route in config.table.routes)
+        """Whether any route answers to pages of other origins."""
         self.unrouted = metrics.route("none")
         self.own_pages = metrics.route("gateway")
         self._log_dropped = log_dropped
@@ -119,10 +153,21 @@ class Gateway:
             meter=metrics.route(route.id),
             fields=fields,
             pool=pool,
+            sticky=upstream.balance is Balance.STICKY,
             limit=forwarding.timeout or upstream.timeouts.first_byte,
             host=None if forwarding.preserve_host else upstream.target.authority.encode(),
             rewrites=bool(forwarding.strip_prefix or forwarding.add_prefix),
             origins=forwarding.origins | {self.config.server.public_url},
+            set_lines=field_lines(forwarding.request_headers.fields),
+            varies=route.access in (Access.LOGIN, Access.OPTIONAL),
+            shaper=shaper(
+                forwarding,
+                public_url=self.config.server.public_url,
+                upstream_hosts=frozenset()
+                if forwarding.preserve_host
+                else frozenset(target.authority for target in upstream.targets),
+            ),
+            rate_limit=forwarding.rate_limit,
         )
 
     def plan(self, route: Route) -> RoutePlan:
@@ -152,6 +197,11 @@ class Gateway:
         )
         held.caller = identity
         return identity
+
+    def start(self) -> None:
+        """Begin to look after the upstreams."""
+        for pool in self.pools.values():
+            pool.start()
 
     def close(self) -> None:
         """Let upstream connections go as they become idle."""

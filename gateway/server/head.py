@@ -24,10 +24,12 @@ from gateway.formats.token import key_of
 from gateway.model import SessionKey
 from gateway.rules import cookies, provenance
 from gateway.rules.forwarded import client_address, is_trusted
+from gateway.rules.tracing import trace_id
 from gateway.server.connection import MAX_HEAD, Connection
 from gateway.server.gateway import Gateway, RoutePlan
 
 _REMEMBERED = 16 * 1024  # bytes; an idle connection must not hold a cookie of 60 KiB
+_TRACE = (b"traceparent", b"tracestate:")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
 
 
@@ -49,6 +51,8 @@ class Head:
     """The one that a trusted proxy gave."""
     provenance: bytes
     """``X-Forwarded-*`` and ``Forwarded`` for the upstream."""
+    trace_id: str
+    """Of a valid ``traceparent``; empty: there is none."""
     plan: RoutePlan | None = None
     block: bytes = b""
     """Every field for the upstream that does not depend on who asks, for routes of ``plan``."""
@@ -61,9 +65,12 @@ class Head:
                 # HTTP/1.0 may leave it out; towards the upstream there is one always.
                 host = (self.host_header or plan.pool.upstream.target.authority).encode()
             lines, _ = plan.fields.split(self.fields)
+            if self.gateway.tracing and not self.trace_id:
+                # A tracestate belongs to its traceparent, and there will be another one.
+                lines = [line for line in lines if line[:11].lower() not in _TRACE]
             if self.others:
                 lines.append(b"Cookie: " + self.others)
-            self.block = b"\r\n".join([b"Host: " + host, *lines, self.provenance])
+            self.block = b"\r\n".join([b"Host: " + host, *lines, *plan.set_lines, self.provenance])
             self.plan = plan
         return self.block
 
@@ -123,6 +130,7 @@ def _read(gateway: Gateway, connection: Connection, message: RawRequestMessage) 
         others=others,
         client=client,
         request_id=request_id,
+        trace_id=trace_id(headers.getall("Traceparent", ())),
         provenance=block,
     )
 

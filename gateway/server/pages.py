@@ -1,7 +1,8 @@
 """The gateway's own pages: small, self-contained, and of use without JavaScript.
 
 Each is one HTML document with one inline style and nothing else, so that its policy can forbid
-everything else. Jinja is imported when the first page is made, or by ``prepare``.
+everything else. An operator's templates may replace them: one set for the whole process, which
+``prepare`` reads. Jinja is imported when the first page is made, or by ``prepare``.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
+from gateway.config.page_templates import OURS, environment, templates_of
 from gateway.errors import Reason
 from gateway.server.answers import HTML, NO_STORE, Answer
 
@@ -25,7 +28,14 @@ Headers = Iterable[tuple[str, str]]
 
 REQUEST_ID = "X-Request-Id"
 
-_FOLDER = Path(__file__).parent / "templates"
+_POLICY_END = "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+_WIDER_POLICY = (
+    "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    f"font-src 'self'; {_POLICY_END}"
+)
+"""For an operator's templates: a style, a logo, a font; no script, for it could read passwords."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +144,28 @@ def error(
     )
 
 
-def prepare() -> None:
-    """Read templates and style now, which takes 70 ms, rather than for the first visitor."""
-    _environment()
-    _policy()
+def prepare(folder: Path | None = None) -> None:
+    """Read templates and style now, which takes 70 ms, rather than for the first visitor.
+
+    Args:
+        folder: Where an operator's own templates are; they are in use from now on.
+    """
+    _Current.look = _look(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What pages are made with."""
+
+    environment: Environment
+    style: Markup
+    policy: str
+
+
+class _Current:
+    """What all pages of this process are made with; None: not yet known."""
+
+    look: _Look | None = None
 
 
 def _page(
@@ -148,14 +176,21 @@ def _page(
     headers: Headers,
     **values: object,
 ) -> Answer:
-    page = _environment().get_template(template)
-    text = page.render(style=_style(), request_id=request_id, **values)
+    if _Current.look is None:
+        prepare()
+    look = _Current.look or _look(None)
+    try:
+        text = _text(look, template, request_id, values)
+    except Exception as error:  # an operator's template; whoever waits gets ours
+        log.error("template failed", template=template, detail=f"{type(error).__name__}: {error}")
+        look = _look(None)
+        text = _text(look, template, request_id, values)
     return Answer(
         status=status,
         headers=(
             HTML,
             NO_STORE,
-            ("Content-Security-Policy", _policy()),
+            ("Content-Security-Policy", look.policy),
             ("X-Content-Type-Options", "nosniff"),
             # The address of a page may carry a return address: no other site's business.
             ("Referrer-Policy", "same-origin"),
@@ -167,30 +202,21 @@ def _page(
     )
 
 
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        auto_reload=False,
-    )
+def _text(look: _Look, template: str, request_id: str, values: dict[str, object]) -> str:
+    page = look.environment.get_template(template)
+    return page.render(style=look.style, request_id=request_id, **values)
 
 
-@cache
-def _style() -> Markup:
+def _look(folder: Path | None) -> _Look:
     from markupsafe import Markup
 
-    return Markup((_FOLDER / "style.css").read_text(encoding="ascii"))  # noqa: S704 - our own file
+    own_style = None if folder is None else folder / "style.css"
+    file = own_style if own_style is not None and own_style.is_file() else OURS / "style.css"
+    style = Markup(file.read_text(encoding="utf-8"))  # noqa: S704 - the operator's own, or ours
+    own_pages = folder is not None and bool(templates_of(folder))
+    return _Look(environment(folder), style, _WIDER_POLICY if own_pages else _policy(style))
 
 
-@cache
-def _policy() -> str:
-    digest = b64encode(sha256(_style().encode()).digest()).decode()
-    return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; "
-        "frame-ancestors 'none'; base-uri 'none'"
-    )
+def _policy(style: str) -> str:
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; {_POLICY_END}"

@@ -8,6 +8,7 @@ This is the hot path: see ``docs/performance.md`` for what each trick gained.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from time import perf_counter
 
@@ -16,12 +17,21 @@ from aiohttp import hdrs
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from gateway.errors import AmbiguousPath, ClientError, GatewayError, Reason, StoreError
-from gateway.model import Access, Allow, Challenge, CleanPath, Deny, Route, SessionKey
-from gateway.rules import cookies, paths, sessions, targets
+from gateway.errors import AmbiguousPath, ClientError, GatewayError, Overloaded, Reason, StoreError
+from gateway.model import (
+    Access,
+    Allow,
+    Challenge,
+    CleanPath,
+    Deny,
+    RateLimit,
+    Route,
+    SessionKey,
+)
+from gateway.rules import cookies, limits, paths, sessions, targets, tracing
 from gateway.rules.policy import decide
 from gateway.rules.routes import find
-from gateway.server import refusals
+from gateway.server import refusals, shaping
 from gateway.server.answers import Answer, PageRequest
 from gateway.server.connection import UNREADABLE, Connection, is_request
 from gateway.server.exchange import Exchange
@@ -81,6 +91,8 @@ class Pipeline:
             if not is_request(message):
                 exchange.message = UNREADABLE
                 return self._answer(exchange, refusals.malformed(exchange, message))
+            if self._metrics.in_flight > gateway.most_requests:
+                raise Overloaded("server.limits.requests")
             return await self._pass(gateway, exchange, message, connection)
         except GatewayError as error:
             return self._fail(exchange, error)
@@ -107,7 +119,12 @@ class Pipeline:
         exchange.client = head.client
         if head.request_id is not None:
             exchange.request_id = head.request_id
+        if head.trace_id:
+            exchange.trace_id = head.trace_id
         host, raw_path, query = targets.read_target(message.path, head.host_header, method)
+        if raw_path == "*":
+            exchange.host, exchange.path = host, raw_path
+            return self._answer(exchange, refusals.about_the_server())
         path = paths.clean(raw_path)
         exchange.host, exchange.path, exchange.query = host, path.text, query
         if exchange.payload is not EMPTY_PAYLOAD:
@@ -115,6 +132,10 @@ class Pipeline:
         if path.text.startswith(gateway.own_paths) and gateway.owns(path.text):
             return await self._page(gateway, exchange, head)
 
+        if gateway.cross_origin and method == "OPTIONS":
+            answer = self._preflight(gateway, exchange, host, path)
+            if answer is not None:
+                return exchange.answer(answer, self._date(), keep_alive=exchange.keep_alive)
         found = find(gateway.table, host, path, method)
         route = found if isinstance(found, Route) else gateway.table.fallback
         if path.marks and paths.refused_marks(path, route):
@@ -141,6 +162,13 @@ class Pipeline:
             denial = refused_upgrade(exchange, plan, signed_in=identity is not None)
             if denial is not None:
                 return self._refuse(gateway, exchange, denial)
+        if plan.rate_limit is not None:
+            answer = await self._limit(gateway, exchange, plan.rate_limit, identity)
+            if answer is not None:
+                return self._answer(exchange, answer)
+        if plan.sticky:
+            # Not the session's id: that is known only where a route asks who it is.
+            exchange.affinity = head.key or head.client
         request = self._request(exchange, plan, path, head, identity, upgrade=upgrade)
         return await gateway.forwarder.forward(
             exchange, plan.pool, request, limit=plan.limit, upgrade=upgrade
@@ -205,6 +233,9 @@ class Pipeline:
             block += b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
         if identity is not None:
             block += identity.block
+        if head.gateway.tracing and not head.trace_id:
+            exchange.trace_id, parent = tracing.new_trace(os.urandom(tracing.BYTES))
+            block += f"Traceparent: {parent}\r\n".encode()
         return start + block + head.gateway.ending.format(exchange.request_id).encode()
 
     def _framing(self, exchange: Exchange, plan: RoutePlan) -> bytes:
@@ -221,6 +252,39 @@ class Pipeline:
         return b"Content-Length: %d\r\n" % int(length)
 
     # --- answers of our own ------------------------------------------------------------------
+
+    def _preflight(
+        self, gateway: Gateway, exchange: Exchange, host: str, path: CleanPath
+    ) -> Answer | None:
+        """Return the answer to a pre-flight about a route with ``cors``.
+
+        It carries no cookie, and is about the request that may follow: its own method decides.
+        """
+        method = shaping.asked_method(exchange)
+        if method is None:
+            return None
+        route = find(gateway.table, host, path, method)
+        if not isinstance(route, Route) or paths.refused_marks(path, route):
+            return None
+        answer = shaping.preflight(exchange, route.forwarding, method)
+        if answer is not None:
+            exchange.plan = gateway.plan(route)
+        return answer
+
+    async def _limit(
+        self, gateway: Gateway, exchange: Exchange, limit: RateLimit, identity: Identity | None
+    ) -> Answer | None:
+        """Count a request that may pass; return an answer if it is one too many."""
+        assert exchange.plan is not None  # noqa: S101  it is the plan that has the limit
+        key = limits.key(
+            exchange.plan.route,
+            limit,
+            caller=None if identity is None else identity.caller,
+            session=exchange.session,
+            client=exchange.client,
+        )
+        seconds = await gateway.rates.count(key, limit)
+        return refusals.limited(exchange, limit, seconds) if seconds else None
 
     async def _page(self, gateway: Gateway, exchange: Exchange, head: Head) -> bool:
         """Answer with a page or endpoint of the gateway itself."""
@@ -243,6 +307,9 @@ class Pipeline:
         return self._answer(exchange, await gateway.endpoints.handle(request))
 
     def _answer(self, exchange: Exchange, answer: Answer, *, keep_alive: bool = True) -> bool:
+        plan = exchange.plan
+        if plan is not None and plan.shaper is not None:
+            answer = plan.shaper.of_ours(exchange, answer)
         return exchange.answer(answer, self._date(), keep_alive=keep_alive and exchange.keep_alive)
 
     def _refuse(self, gateway: Gateway, exchange: Exchange, decision: Challenge | Deny) -> bool:
@@ -258,7 +325,7 @@ class Pipeline:
         if exchange.status:
             exchange.connection.break_off()
             return False
-        if not isinstance(error, ClientError):
+        if not isinstance(error, ClientError | Overloaded):
             log.warning(
                 "request failed",
                 request_id=exchange.request_id,
@@ -302,4 +369,5 @@ class Pipeline:
             upstream="" if plan is None else plan.route.forwarding.upstream,
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
+            trace_id=exchange.trace_id,
         )

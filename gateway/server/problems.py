@@ -51,6 +51,22 @@ _BY_REASON: dict[Reason, tuple[str, str]] = {
         "Wrong origin",
         "Pages of another site may not open this connection.",
     ),
+    Reason.RATE_LIMITED: (
+        "Too many requests",
+        "Too many requests came in a short time. Wait a little and try again.",
+    ),
+    Reason.UPSTREAM_BUSY: (
+        "Too busy",
+        "The application behind this address has too much to do. Try again in a moment.",
+    ),
+    Reason.UPSTREAM_DOWN: (
+        "Application not available",
+        "The application behind this address is not well. Try again in a moment.",
+    ),
+    Reason.OVERLOADED: (
+        "Too much at once",
+        "More is asked of the service than it can answer now. Try again in a moment.",
+    ),
     Reason.DRAINING: ("Restarting", "The service is restarting. Try again in a moment."),
     Reason.SIGN_IN_BUSY: (
         "Too many people are signing in",

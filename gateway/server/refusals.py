@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 from aiohttp.http_exceptions import LineTooLong
@@ -10,11 +11,14 @@ from gateway.errors import (
     ClientError,
     GatewayError,
     MethodRefused,
+    Overloaded,
     Reason,
     StoreUnavailable,
+    UpstreamBusy,
+    UpstreamDown,
 )
-from gateway.model import Challenge, Deny
-from gateway.rules import navigation
+from gateway.model import Challenge, Deny, RateLimit
+from gateway.rules import limits, navigation
 from gateway.rules.denials import refuse
 from gateway.server.answers import NO_STORE, Answer
 from gateway.server.connection import MAX_LINE
@@ -59,6 +63,17 @@ def refused(
     )
 
 
+def limited(exchange: Exchange, limit: RateLimit, seconds: float) -> Answer:
+    """Return the answer to somebody who asks too often, and may ask again in so many seconds."""
+    return error_answer(
+        429,
+        Reason.RATE_LIMITED,
+        navigation=is_navigation(exchange),
+        request_id=exchange.request_id,
+        headers=limits.told(limit, seconds),
+    )
+
+
 def failed(exchange: Exchange, error: GatewayError) -> Answer:
     """Return the answer for a deliberate error."""
     return error_answer(
@@ -71,9 +86,16 @@ def failed(exchange: Exchange, error: GatewayError) -> Answer:
 
 
 def _headers(error: GatewayError) -> list[tuple[str, str]]:
-    if isinstance(error, StoreUnavailable):
+    if isinstance(error, StoreUnavailable | Overloaded):
         return [_RETRY_AFTER]
+    if isinstance(error, UpstreamBusy | UpstreamDown):
+        return [("Retry-After", str(ceil(error.retry_after)))]
     return [_ALLOW] if isinstance(error, MethodRefused) else []
+
+
+def about_the_server() -> Answer:
+    """Return the answer to ``OPTIONS *``: what may be asked of the gateway (RFC 9110 9.3.7)."""
+    return Answer(status=204, headers=(_ALLOW,))
 
 
 def malformed(exchange: Exchange, note: Any) -> Answer:

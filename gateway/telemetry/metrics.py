@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.errors import Reason
+from gateway.model import TargetStatus
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -82,14 +83,24 @@ class Metrics(Collector):
         """Sessions that the store was asked for."""
         self.store_errors = 0
         """Times the session store did not do its part."""
+        self.rate_limit_errors = 0
+        """Times Redis did not count a request, so that this process counted alone."""
         self.reloads_ok = 0
         self.reloads_failed = 0
         self.upstream_connections: Mapping[str, Callable[[], tuple[int, int]]] = {}
         """By upstream: how many connections are (busy, idle), asked when somebody scrapes."""
+        self.upstream_targets: Mapping[str, Callable[[], Iterable[TargetStatus]]] = {}
+        """By upstream: how its targets stand, where there is a choice between them."""
+        self.upstream_waiting: Mapping[str, Callable[[], int]] = {}
+        """By upstream with a limit: how many requests wait for a connection."""
         self._routes: dict[str, RouteMeter] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
+
+    def count_rate_limit_error(self) -> None:
+        """Count a request that Redis did not."""
+        self.rate_limit_errors += 1
 
     def route(self, label: str) -> RouteMeter:
         """Return the meter of a route, by its id; it goes on counting across reloads."""
@@ -98,6 +109,10 @@ class Metrics(Collector):
     def render(self) -> bytes:
         """Return everything in Prometheus' text format, as ``CONTENT_TYPE`` says."""
         return generate_latest(self._registry)
+
+    def everything(self) -> Iterable[Metric]:
+        """Return what ``render`` writes, with this process's memory and CPU, for ``totals``."""
+        return self._registry.collect()
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric, for the registry."""
@@ -118,8 +133,13 @@ class Metrics(Collector):
             "Times the session store did not do its part.",
             self.store_errors,
         )
+        yield _counter(
+            "gateway_rate_limit_errors_total",
+            "Times Redis did not count a request, so that this process counted alone.",
+            self.rate_limit_errors,
+        )
         yield self._of_reloads()
-        yield self._of_upstreams()
+        yield from self._of_upstreams()
         yield InfoMetricFamily(
             "gateway_build",
             "What is running.",
@@ -156,7 +176,7 @@ class Metrics(Collector):
         family.add_metric(["refused"], self.reloads_failed)
         return family
 
-    def _of_upstreams(self) -> Metric:
+    def _of_upstreams(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(
             "gateway_upstream_connections",
             "Open connections to each upstream, by what they do.",
@@ -166,7 +186,31 @@ class Metrics(Collector):
             busy, idle = connections()
             family.add_metric([name, "busy"], busy)
             family.add_metric([name, "idle"], idle)
-        return family
+        yield family
+        up = GaugeMetricFamily(
+            "gateway_upstream_target_up",
+            "Whether a target gets requests: 0 while its checks fail or it is ejected.",
+            labels=["upstream", "target"],
+        )
+        busy_with = GaugeMetricFamily(
+            "gateway_upstream_target_requests",
+            "Requests that a target is busy with.",
+            labels=["upstream", "target"],
+        )
+        for name, targets in self.upstream_targets.items():
+            for status in targets():
+                up.add_metric([name, status.target], status.why_not is None)
+                busy_with.add_metric([name, status.target], status.busy)
+        yield up
+        yield busy_with
+        waiting = GaugeMetricFamily(
+            "gateway_upstream_waiting_requests",
+            "Requests that wait for one of an upstream's `max_connections`.",
+            labels=["upstream"],
+        )
+        for name, count in self.upstream_waiting.items():
+            waiting.add_metric([name], count())
+        yield waiting
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

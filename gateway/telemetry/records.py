@@ -53,6 +53,8 @@ class RequestRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Of the request's body."""
     bytes_out: int = 0
     """Of the answer's body."""
+    trace_id: str = ""
+    """Of the ``traceparent`` that the upstream gets, where it gets one."""
 
 
 @lru_cache(maxsize=4096)
@@ -94,6 +96,7 @@ class RequestLog:
         upstream: str = "",
         bytes_in: int = 0,
         bytes_out: int = 0,
+        trace_id: str = "",
     ) -> None:
         """Record one request.
 
@@ -123,6 +126,7 @@ class RequestLog:
             upstream,
             bytes_in,
             bytes_out,
+            trace_id,
         )
         lines = self._lines
         start = len(lines)

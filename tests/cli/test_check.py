@@ -35,13 +35,13 @@ def test_a_valid_file_is_counted(folder: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_every_problem_goes_to_stderr(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "g.yaml").write_text(VALID + "sesion: {}\nserver: {workers: 2}\n")
+    (folder / "g.yaml").write_text(VALID + "sesion: {}\nserver: {workers: 0}\n")
 
     assert main(["check", "-c", "g.yaml"]) == 2
     assert capsys.readouterr() == (
         "",
         "g.yaml:6:1: sesion: unknown key (did you mean 'session'?)\n"
-        "g.yaml:7:19: server.workers: expected 1, not 2\n",
+        "g.yaml:7:19: server.workers: expected a number from 1 to 256, or auto, not 0\n",
     )
 
 

@@ -283,7 +283,42 @@ def test_the_keys_that_programs_rely_on(file: Path, capsys: pytest.CaptureFixtur
                 f"and 'me' in line {line_of('/users/me')}",
             }
         ],
+        "notes": [],
     }
+
+
+SHAPED = """\
+version: 1
+upstreams: {app: "http://127.0.0.1:3000"}
+routes:
+  - path: /shaped/**
+    access: login
+    set_headers: {request: {X-Key: hush, Accept: "*/*"}}
+    remove_headers: {request: [Sec-Fetch-Mode]}
+    rate_limit: {requests: 5, per: 1m}
+    cors: {origins: "*"}
+"""
+
+
+def test_what_a_route_sets_is_named_and_what_is_not_simulated_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "shaped.yaml"
+    file.write_text(SHAPED)
+
+    assert main(["explain", "-c", str(file), "GET", "/shaped/x", "--user", "ada"]) == 0
+    text = capsys.readouterr().out
+    assert "headers   Host: localhost:8080\n          X-Key: (from set_headers)\n" in text
+    assert "Accept: (from set_headers)" in text
+    assert "Sec-Fetch-Mode" not in text
+    assert "notes     rate_limit: 5 requests in 60 s by user, then 429; nothing is counted" in text
+    assert "          cors: a pre-flight" in text
+    assert "hush" not in text
+
+    assert main(["explain", "-c", str(file), "OPTIONS", "/shaped/x"]) == 1
+    text = capsys.readouterr().out
+    assert "rate_limit" not in text
+    assert "notes     cors: a pre-flight" in text
 
 
 def test_a_challenge(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

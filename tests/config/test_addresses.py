@@ -23,6 +23,8 @@ from gateway.model import Target
         ("[::1]:80", Listener(host="::1", port=80)),
         ("[::]:443", Listener(host="::", port=443)),
         ("unix:/run/gateway.sock", Listener(path="/run/gateway.sock")),
+        ("systemd", Listener(systemd="")),
+        ("systemd:gateway-web.socket", Listener(systemd="gateway-web.socket")),
     ],
 )
 def test_listener(text: str, listener: Listener) -> None:

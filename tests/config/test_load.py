@@ -17,11 +17,16 @@ from gateway.errors import ConfigError
 from gateway.model import (
     Access,
     CookieShape,
+    Cors,
+    CountedBy,
     DenialStyle,
     Forwarding,
     IdentityField,
     Lifetime,
+    RateLimit,
     Rules,
+    SecurityHeaders,
+    ShapedHeaders,
     Target,
     UpstreamTimeouts,
     WhenDenied,
@@ -50,7 +55,7 @@ def test_the_smallest_file() -> None:
     assert read.server.public_url == "http://localhost:8080"
     assert read.server.base_path == "/_gateway"
     assert (read.server.trusted_proxies, read.server.trust_unix) == ((), False)
-    assert (read.server.tls, read.server.admin, read.server.request_log) == (None, None, True)
+    assert (read.server.tls, read.server.admin, read.server.request_log) == ((), None, True)
     assert read.server.drain_timeout == 30.0
     assert read.server.keepalive_timeout == 75.0
     assert read.server.header_timeout == 10.0
@@ -269,6 +274,9 @@ PLACES = [
     "server: {listen: X}",
     "server: {public_url: X}",
     "server: {workers: X}",
+    "server: {listen: [{address: X, mode: X, proxy_protocol: X}]}",
+    "server: {limits: {connections: X}, trust_everybody: X, tracing: X}",
+    "server: {tls: [{cert: X, key: X}]}",
     "server: {base_path: X}",
     "server: {trusted_proxies: [X]}",
     "server: {tls: {cert: X, key: X}}",
@@ -403,3 +411,71 @@ def test_the_example_loads_without_any_environment() -> None:
 
     assert read.warnings == ()
     assert read.tests
+
+
+def test_a_route_shapes_its_answers_and_counts_its_requests(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("hush\n")
+    read = config(
+        "routes:\n"
+        "  - path: /a\n"
+        "    access: login\n"
+        "    cors: {origins: [https://APP.example.com:443, http://b.example], credentials: true,\n"
+        "      methods: [GET, PUT], headers: [Content-Type], expose: [X-Total], max_age: 10m}\n"
+        "    set_headers:\n"
+        "      request: {X-Key: {file: key}, X-A: b}\n"
+        "      response: {Cache-Control: no-store}\n"
+        "    remove_headers: {request: [Accept-Encoding], response: [Server]}\n"
+        "    security_headers: {hsts: 1d, include_subdomains: true, nosniff: false,\n"
+        "      frame_options: false, referrer_policy: no-referrer}\n"
+        "    rate_limit: {requests: 100, per: 1m}\n"
+        "  - path: /b\n"
+        "    access: public\n"
+        "    cors: {origins: '*'}\n"
+        "    security_headers: true\n"
+        "    rate_limit: {requests: 1, per: 1h}\n"
+        "  - {path: /c, access: login, security_headers: false,\n"
+        "     rate_limit: {requests: 5, per: 90s, by: session}}\n",
+        tmp_path,
+    )
+    first, second, third = (route.forwarding for route in read.table.routes)
+
+    assert first.cors == Cors(
+        origins=frozenset({"https://app.example.com", "http://b.example"}),
+        methods=("GET", "PUT"),
+        headers=("Content-Type",),
+        expose=("X-Total",),
+        credentials=True,
+        max_age=600,
+    )
+    assert first.request_headers == ShapedHeaders(
+        fields=(("X-Key", "hush"), ("X-A", "b")), removed=("Accept-Encoding",)
+    )
+    assert first.answer_headers == ShapedHeaders(
+        fields=(("Cache-Control", "no-store"),), removed=("Server",)
+    )
+    assert first.security_headers == SecurityHeaders(
+        hsts=86400.0,
+        include_subdomains=True,
+        nosniff=False,
+        frame_options=None,
+        referrer_policy="no-referrer",
+    )
+    assert first.rate_limit == RateLimit(requests=100, window=60, by=CountedBy.USER)
+    assert "hush" not in repr(read)
+    assert second.cors == Cors(any_origin=True)
+    assert second.security_headers == SecurityHeaders()
+    assert second.rate_limit == RateLimit(requests=1, window=3600, by=CountedBy.ADDRESS)
+    assert (third.cors, third.security_headers) == (None, None)
+    assert third.rate_limit == RateLimit(requests=5, window=90, by=CountedBy.SESSION)
+
+
+def test_templates_are_checked_and_found_beside_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    (folder / "error.html").write_text('{% extends "base.html" %}{% block main %}{{ title }}')
+    with pytest.raises(ConfigError, match=r"error\.html:1:1: Unexpected end of template"):
+        config("server: {templates: pages}\n", tmp_path)
+    (folder / "error.html").write_text(
+        "{{ title }} {% for n in range(3) %}{{ loop.index }}{% endfor %}"
+    )
+    assert config("server: {templates: pages}\n", tmp_path).server.templates == folder

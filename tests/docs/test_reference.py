@@ -7,12 +7,26 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from gateway.config import route_settings, users_file
+from gateway.config import (
+    route_settings,
+    server_settings,
+    shaping_settings,
+    upstream_settings,
+    users_file,
+)
 from gateway.config import settings as top
 from gateway.config.durations import parse_duration
 from gateway.config.users_file import UserSettings
 from tools.reference import NOTHING, PAGES, described, parts, renewed, settings
 
+MODULES = (
+    top,
+    server_settings,
+    upstream_settings,
+    route_settings,
+    shaping_settings,
+    users_file,
+)
 UNSHOWN = {
     "Settings": "its keys are the sections of the page",
     "UsersSettings": "it has one key",
@@ -23,7 +37,7 @@ UNSHOWN = {
 def models() -> dict[str, type[BaseModel]]:
     return {
         name: model
-        for module in (top, route_settings, users_file)
+        for module in MODULES
         for name, model in vars(module).items()
         if name.endswith("Settings") and model.__module__ == module.__name__
     }

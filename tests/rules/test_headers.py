@@ -181,10 +181,13 @@ def test_long_names_are_looked_at_and_not_remembered() -> None:
     # A name may have 64 KiB: thousands of those, kept for good, would be a way to fill the memory.
     request, response = RequestFields(INJECTED), ResponseFields()
     long = b"X-" + b"n" * 63
+    for _ in range(2):
+        assert request.split([(long, b"v")])[0] == [long + b": v"]
+        assert response.split([long + b": v"])[0] == [long + b": v"]
+    request.split([(long[:64], b"v")])
+    response.split([long[:64] + b": v"])
     for fields in request, response:
-        assert fields.split([(long, b"v")])[0] == [long + b": v"]
         assert long not in fields._kinds
-        fields.split([(long[:64], b"v")])
         assert long[:64] in fields._kinds
 
 
@@ -226,8 +229,7 @@ def test_what_becomes_of_an_answer_s_fields(
     sent: list[str], passed: list[str], cookies: list[str], *, dated: bool
 ) -> None:
     fields = ResponseFields()
-    raw = [(name.encode(), value.encode()) for name, _, value in
-           (line.partition(": ") for line in sent)]  # fmt: skip
+    raw = [line.encode() for line in sent]
     for _ in range(2):  # what was learnt the first time holds the second time
         split = fields.split(raw)
         assert [line.decode() for line in split[0]] == passed
@@ -238,6 +240,6 @@ def test_what_becomes_of_an_answer_s_fields(
 def test_response_names_are_remembered_in_bounds() -> None:
     fields = ResponseFields()
     for number in range(10_000):
-        assert fields.split([(b"X-%d" % number, b"v")])[0] == [b"X-%d: v" % number]
+        assert fields.split([b"X-%d: v" % number])[0] == [b"X-%d: v" % number]
 
     assert len(fields._kinds) <= 4096

@@ -62,8 +62,12 @@ def policy(fallback: Route | None = None, **more: object) -> Policy:
         "table": compile_routes(ROUTES, fallback or Route(id="none")),
         "roles": compile_roles({"admin": RoleGrant(permissions=("*",))}),
         "upstreams": {
-            "app": Upstream(name="app", target=Target(scheme="http", host="app.local", port=3000)),
-            "api": Upstream(name="api", target=Target(scheme="http", host="api.local", port=80)),
+            "app": Upstream(
+                name="app", targets=(Target(scheme="http", host="app.local", port=3000),)
+            ),
+            "api": Upstream(
+                name="api", targets=(Target(scheme="http", host="api.local", port=80),)
+            ),
         },
         "identity_headers": PRESETS["gateway"],
         "lifetime": Lifetime(),

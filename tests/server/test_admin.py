@@ -20,14 +20,15 @@ class Status:
     draining: bool = False
     store: str | None = None
     upstreams: Sequence[str] = ()
+    replaced: Sequence[str] = ()
 
     async def store_problem(self) -> str | None:
         return self.store
 
-    async def upstream_problems(self) -> Sequence[str]:
-        return self.upstreams
+    async def upstream_problems(self) -> tuple[Sequence[str], Sequence[str]]:
+        return self.upstreams, self.replaced
 
-    def render_metrics(self) -> bytes:
+    async def render_metrics(self) -> bytes:
         return b"gateway_requests_in_flight 0.0\n"
 
 
@@ -63,6 +64,19 @@ async def test_readiness_names_every_reason_against_it(
     answer = await client.get("/readyz")
     assert answer.status == code
     assert await answer.json() == {"ready": not reasons, "reasons": reasons}
+
+
+async def test_a_target_that_others_stand_in_for_is_named_and_is_no_reason(
+    aiohttp_client: Connect,
+) -> None:
+    client = await aiohttp_client(admin_app(Status(replaced=["upstream app: refused"])))
+    answer = await client.get("/readyz")
+    assert answer.status == 200
+    assert await answer.json() == {
+        "ready": True,
+        "reasons": [],
+        "targets_down": ["upstream app: refused"],
+    }
 
 
 async def test_metrics_are_in_prometheus_text_format(aiohttp_client: Connect) -> None:

@@ -6,6 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.errors import Reason
+from gateway.model import TargetStatus
 from gateway.telemetry.metrics import Metrics
 
 Labels = dict[str, str]
@@ -108,6 +109,21 @@ def test_connections_are_asked_for_when_somebody_scrapes() -> None:
         ({"upstream": "app", "state": "busy"}, 5),
         ({"upstream": "app", "state": "idle"}, 7),
     ]
+
+
+def test_targets_say_how_they_stand_when_somebody_scrapes() -> None:
+    metrics = Metrics()
+    statuses = [
+        TargetStatus(target="http://a", busy=3, why_not=None),
+        TargetStatus(target="http://b", busy=0, why_not="refused"),
+    ]
+    metrics.upstream_targets = {"app": lambda: statuses, "one": lambda: ()}
+    metrics.upstream_waiting = {"app": lambda: 7}
+    found = scraped(metrics)
+    a, b = ({"upstream": "app", "target": f"http://{name}"} for name in "ab")
+    assert found["gateway_upstream_target_up"] == [(a, 1), (b, 0)]
+    assert found["gateway_upstream_target_requests"] == [(a, 3), (b, 0)]
+    assert found["gateway_upstream_waiting_requests"] == [({"upstream": "app"}, 7)]
 
 
 def test_the_build_and_the_process_describe_themselves() -> None:

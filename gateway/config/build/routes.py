@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gateway.config.build.route_values import forwarding, label, rules, when_denied
+from gateway.config.build.shaping import check_shaping
 from gateway.config.report import Report
 from gateway.config.route_settings import DefaultsSettings, RouteSettings
 from gateway.config.source import Path
@@ -111,6 +112,7 @@ class _Build:
         if not whole or not report.sound("defaults", "access"):
             return None  # what follows might blame what was misspelt
         self._check_rules(path, settings, access)
+        check_shaping(path, settings, access, self._injected, report)
         upstream = settings.upstream or self._upstream
         if upstream is None and access is not Access.DENY and self._upstreams_known:
             message = "this key is missing: there are several upstreams, and defaults names none"
@@ -126,7 +128,7 @@ class _Build:
             access=access,
             rules=rules(settings),
             when_denied=when_denied(settings.when_denied or self._defaults.when_denied),
-            forwarding=forwarding(settings, upstream or ""),
+            forwarding=forwarding(settings, upstream or "", access),
             allow_in_path=frozenset(settings.allow_in_path),
             case_insensitive=(settings.case or self._defaults.case) == "insensitive",
         )

@@ -1,0 +1,1 @@
+"""I/O: how many requests came of whom."""
