@@ -8,6 +8,7 @@ import pytest
 
 from tests.gateway_process import GatewayProcess, SignedIn
 from tests.integration.wire import Answer, Client, Upstream, answering
+from tests.servers import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,6 +25,7 @@ routes:
   - {path: /public/**, access: public}
   - {path: /optional/**, access: optional}
   - {path: /login/**, access: login}
+  - {path: /small/**, access: public, max_body: 1KiB}
   - path: /shaped/**
     access: optional
     set_headers:
@@ -210,3 +212,22 @@ async def test_a_stream_and_a_head_say_the_same(
         answer = await ask(gateway, "/login/x", f"Cookie: {ada.cookie}", method=method)
         assert answer.get("Cache-Control") == "private"
         assert answer.get("Vary") == "Cookie"
+
+
+# --- bodies --------------------------------------------------------------------------------------
+
+
+async def test_a_chunked_body_that_outgrows_the_limit_on_its_way_is_413(
+    gateway: GatewayProcess, upstream: Upstream
+) -> None:
+    """Its first piece is with the upstream by then, which must not take it for the whole."""
+    async with Client(gateway.port) as client:
+        await client.send(
+            "POST /small/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            "200\r\n" + "x" * 0x200 + "\r\n"
+        )
+        await wait_until(lambda: upstream.requests)
+        await client.send("201\r\n" + "x" * 0x201 + "\r\n")
+        assert (await client.answer()).status == 413
+    await wait_until(upstream.last.peer.gone.is_set)
+    assert upstream.last.body == b""
