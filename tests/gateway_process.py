@@ -207,7 +207,8 @@ class GatewayProcess:
 
     def log(self, event: str | None = None) -> list[dict[str, Any]]:
         """Return the log lines so far, of one event or of all."""
-        lines = [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
+        whole, _, _ = self.output().rpartition("\n")  # what follows is still being written
+        lines = [json.loads(line) for line in whole.split("\n") if line.startswith("{")]
         return [line for line in lines if event in (None, line["event"])]
 
     def requests(self, **fields: object) -> list[dict[str, Any]]:
