@@ -38,6 +38,7 @@ _GONE = 0.25
 """Seconds between looks at a client that has closed its sending side."""
 _LINGER = 5.0
 _LINGER_BYTES = 1 << 20
+_GOING_AWAY = 1001  # RFC 6455 section 7.4.1
 
 _TCP_CLOSE = 7  # linux/tcp_states.h
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -109,6 +110,7 @@ class Connection(web.RequestHandler):
 
     __slots__ = (
         "_counted",
+        "_end_tunnel",
         "_finishing",
         "_half_closed",
         "_head_bytes",
@@ -117,7 +119,6 @@ class Connection(web.RequestHandler):
         "_payload",
         "_server",
         "_source",
-        "_tunnel",
         "bulky",
         "deadline",
         "memo",
@@ -149,7 +150,7 @@ class Connection(web.RequestHandler):
         self._counted = False
         self._source = source
         self._payload: StreamReader | None = None
-        self._tunnel: _TunnelReader | None = None
+        self._end_tunnel: Callable[[int], None] | None = None
         self.secure = server.secure
         self.deadline = NEVER
         self.peer = ""
@@ -249,13 +250,13 @@ class Connection(web.RequestHandler):
         """Let this be the last request; return the task that serves it, if there is one.
 
         A client that is idle may be just about to ask: what comes within a moment is answered,
-        with ``Connection: close``. A tunnel has no end of its own: it is closed.
+        with ``Connection: close``. A tunnel has no end of its own: both its sides are told.
         """
         self._finishing = True
         if self._waiter is not None and not self._head_bytes:
             self.deadline = self._loop.time() + _LAST_MOMENT
-        if self._tunnel is not None:
-            self.force_close()
+        if self._end_tunnel is not None:
+            self._end_tunnel(_GOING_AWAY)
         return self._task_handler
 
     def take_from(self, source: Pausable) -> None:
@@ -318,7 +319,7 @@ class Connection(web.RequestHandler):
             self._pause_reading_for_buffer()
 
     def _data_while_busy(self, data: bytes) -> None:
-        """Take a body, pipelined requests, or what comes through a tunnel."""
+        """Take a body, pipelined requests, or what follows a request for an upgrade."""
         whole = self._payload is None or self._payload.is_eof()
         waiting = len(self._messages)
         super().data_received(data)
@@ -352,8 +353,6 @@ class Connection(web.RequestHandler):
         if self._counted:
             self._counted = False
             self._server.census.leave(self.peer)
-        if self._tunnel is not None:
-            self._tunnel.feed_eof()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -427,36 +426,25 @@ class Connection(web.RequestHandler):
 
     # --- upgraded ----------------------------------------------------------------------------
 
-    def tunnel_to(self, send: Callable[[bytes], None], closed: Callable[[], None]) -> None:
-        """From now on hand every byte to ``send``, and tell ``closed`` when no more will come."""
-        self._tunnel = _TunnelReader(send, closed)
-        self.set_parser(self._tunnel)  # type: ignore[arg-type]
+    def upgrade(self, protocol: asyncio.Protocol, end: Callable[[int], None]) -> bytes:
+        """After a 101, hand the connection over; return what has come already.
 
-    def let_fall(self) -> None:
-        """From now on, drop every byte that comes through the tunnel."""
-        if self._tunnel is not None:
-            self._tunnel.send = _nowhere
+        Whoever has it then says by ``connection_lost`` when it is over.
 
-
-def _nowhere(data: bytes) -> None:
-    """Take bytes that nobody wants."""
-
-
-class _TunnelReader:
-    """Takes a connection's bytes from aiohttp once it is upgraded."""
-
-    __slots__ = ("_closed", "send")
-
-    def __init__(self, send: Callable[[bytes], None], closed: Callable[[], None]) -> None:
-        self.send = send
-        self._closed = closed
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        self.send(data)
-        return False, b""
-
-    def feed_eof(self) -> None:
-        self._closed()
+        Args:
+            end: Called with a WebSocket close code when the connection must come to its end.
+        """
+        if self.transport is not None:
+            self.transport.set_protocol(protocol)
+        self._end_tunnel = end
+        if self._paused:
+            protocol.pause_writing()
+        if self._buffer_paused:
+            self._resume_reading_for_buffer()
+        if self._finishing:
+            self._loop.call_soon(end, _GOING_AWAY)
+        tail, self._message_tail = self._message_tail, b""
+        return tail
 
 
 def is_request(message: object) -> bool:
