@@ -21,7 +21,7 @@ _HALF_CLOSED = 10.0
 """The same, once one side has closed its sending side."""
 _LINGER = 5.0
 """Seconds that one side has, after the other is gone, to take what was said last."""
-_FRAME = 5.0
+_FRAME = 3.0
 """Seconds in which a frame has to come to its end when a tunnel does."""
 _PARTING = 2.0
 """Seconds in which a client has to answer a goodbye."""
@@ -106,7 +106,7 @@ class Tunnel:
             if not self.ended.done():
                 self.ended.set_result(None)
             return
-        if other is self.client and other.is_told:
+        if other.is_told:
             return  # it has until the deadline to answer
         self._part(_LINGER)
         if other is self.upstream or not other.transport.can_write_eof():
@@ -133,6 +133,8 @@ class Tunnel:
 
     def release(self) -> None:
         """Abort what is still there, and tell whoever had the connections how they ended."""
+        if self.released:
+            return
         self.abort()
         self.released = True
         for end in (self.client, self.upstream):
