@@ -42,7 +42,7 @@ format: $(VENV)/dev.stamp  ## let ruff put the code in shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/dev.stamp $(VENV)/bench.stamp  ## CPU per request beside other proxies (ARGS=--help)
+bench: $(VENV)/dev.stamp $(VENV)/bench.stamp  ## what it costs beside other proxies (ARGS=--help)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 docs: $(VENV)/dev.stamp  ## renew what the documentation takes from the code
