@@ -10,7 +10,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,27 +83,38 @@ def messages(proxy: Proxy, connections: int, seconds: float) -> int:
 
 
 def idle(count: int) -> Measure:
-    """Measure the MiB that a thousand connections take which have asked once and are silent."""
+    """Measure the MiB that a thousand connections take which have asked once and are silent.
+
+    Some are there before, so that what a proxy makes once does not count; load is not, for what
+    it leaves behind would be used again.
+    """
 
     def measure(running: Running, effort: Effort) -> tuple[float, ...]:
-        proxy = running.proxy
-        requests()(proxy, effort.connections, effort.warm_up)
-        before = running.private_bytes()
-        command = [sys.executable, str(_HERE / "idle.py"), proxy.url, str(count), *_fields(proxy)]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as clients:
-            assert clients.stdin is not None
-            assert clients.stdout is not None
-            assert clients.stderr is not None
-            if clients.stdout.readline() != b"ready\n":
-                raise Unusable(clients.stderr.read().decode(errors="replace").strip()[-500:])
-            time.sleep(_SETTLING)
-            grown = running.private_bytes() - before
-            clients.stdin.close()
+        with _silent(running.proxy, effort.connections):
+            before = running.memory()
+            with _silent(running.proxy, count):
+                grown = running.memory() - before
         return (grown / count * 1000 / 2**20,)
 
     return measure
+
+
+@contextmanager
+def _silent(proxy: Proxy, count: int) -> Iterator[None]:
+    """Keep so many connections open that have asked once."""
+    command = [sys.executable, str(_HERE / "idle.py"), proxy.url, str(count), *_fields(proxy)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as clients:
+        assert clients.stdout is not None
+        assert clients.stderr is not None
+        if clients.stdout.readline() != b"ready\n":
+            raise Unusable(clients.stderr.read().decode(errors="replace").strip()[-500:])
+        time.sleep(_SETTLING)
+        try:
+            yield
+        finally:
+            clients.terminate()
 
 
 def latency(running: Running, effort: Effort) -> tuple[float, ...]:

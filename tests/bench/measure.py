@@ -87,9 +87,15 @@ class Running:
         ticks = {pid: used for pid, (_, used) in _processes().items()}
         return sum(ticks[pid] for pid in self._family()) / os.sysconf("SC_CLK_TCK")
 
-    def private_bytes(self) -> int:
-        """Return the memory that the process and its children share with nobody."""
-        return sum(_private(pid) for pid in self._family())
+    def memory(self) -> int:
+        """Return the bytes that the process and its children have asked the system for.
+
+        What they share counts once. Mapped files do not count: whose they are depends on what
+        else the machine runs.
+        """
+        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in self._family()]
+        found = [re.search(r"^Pss_Anon: +(\d+) kB", rollup, re.MULTILINE) for rollup in rollups]
+        return sum(1024 * int(size[1]) for size in found if size)
 
     def _family(self) -> set[int]:
         processes = _processes()
@@ -145,11 +151,6 @@ def _processes() -> dict[int, tuple[int, int]]:
             continue  # it has ended meanwhile
         found[int(entry.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
     return found
-
-
-def _private(pid: int) -> int:
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return sum(1024 * int(size) for size in re.findall(r"^Private_\w+: +(\d+) kB", rollup, re.M))
 
 
 def ask(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
