@@ -128,7 +128,7 @@ class App:
             config.server,
             self._share.sockets,
             worker=self._share.worker,
-            serve=self._pipeline.serve,
+            handler=self._pipeline,
             trusted=self._trusted,
             deadlines=self._client_deadlines,
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from gateway.errors import ClientError, ClientTimeout, Reason, TooLarge
 from gateway.model import SessionId
 from gateway.server.answers import Answer, render
 from gateway.server.connection import Connection
+from gateway.server.fields import Fields
 
 if TYPE_CHECKING:
     from gateway.server.gateway import RoutePlan
@@ -26,7 +26,6 @@ class Exchange:
     """
 
     # Values of the class stand in until something is known: fewer assignments a request.
-    method = ""
     host = ""
     path = ""
     """Canonical."""
@@ -54,14 +53,17 @@ class Exchange:
     def __init__(
         self,
         connection: Connection,
-        message: RawRequestMessage,
-        payload: StreamReader,
+        method: str,
+        fields: Fields,
+        body: StreamReader,
+        *,
         request_id: str,
         started: float,
     ) -> None:
         self.connection = connection
-        self.message = message
-        self.payload = payload
+        self.method = method
+        self.fields = fields
+        self.body = body
         self.request_id = request_id
         self.started = started
         """Of ``time.perf_counter``: uvloop's own time stands still for a turn of the loop."""
@@ -72,8 +74,8 @@ class Exchange:
     def keep_alive(self) -> bool:
         """Whether the connection may carry another request after this one."""
         return not (
-            self.message.should_close
-            or self.message.upgrade  # the parser stands at the end of HTTP
+            self.fields.should_close
+            or self.fields.upgrade  # the parser stands at the end of HTTP
             or self.expects  # nobody knows whether the body will come
             or self.connection.closing
         )
@@ -100,14 +102,14 @@ class Exchange:
     @property
     def http10(self) -> bool:
         """Whether the client speaks HTTP/1.0."""
-        return self.message.version < (1, 1)
+        return self.fields.version < (1, 1)
 
     # --- the request's body ------------------------------------------------------------------
 
     @property
     def has_body(self) -> bool:
         """Whether the request has a body that is not empty."""
-        return self.payload is not EMPTY_PAYLOAD
+        return self.body is not EMPTY_PAYLOAD
 
     def invite_body(self) -> None:
         """Tell a client that waits for it to send the body (RFC 9110 section 10.1.1)."""
@@ -124,11 +126,11 @@ class Exchange:
             TooLarge: More than ``body_limit`` has come.
             ClientError: The body's framing is broken.
         """
-        connection, payload = self.connection, self.payload
-        connection.waiting_body = payload
+        connection, body = self.connection, self.body
+        connection.waiting_body = body
         connection.deadline = connection.loop_time() + self.idle
         try:
-            data = await payload.readany()
+            data = await body.readany()
         except TimeoutError as exc:
             raise ClientTimeout("the body stopped coming") from exc
         except ConnectionError:
@@ -148,12 +150,12 @@ class Exchange:
         Raises:
             TooLarge: It is longer than ``body_limit``.
         """
-        payload = self.payload
-        if payload is EMPTY_PAYLOAD:
+        body = self.body
+        if body is EMPTY_PAYLOAD:
             return b""
-        if not payload.is_eof() or payload.exception() is not None:
+        if not body.is_eof() or body.exception() is not None:
             return None
-        data = payload.read_nowait()
+        data = body.read_nowait()
         self.expects = False
         self.bytes_in = len(data)
         if self.body_limit is not None and self.bytes_in > self.body_limit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from time import perf_counter
 
 from aiohttp.streams import EMPTY_PAYLOAD
 
@@ -21,6 +22,7 @@ from gateway.rules.shaping import cache_lines
 from gateway.server.exchange import Exchange
 from gateway.server.tunnel import tunnel
 from gateway.upstream.connection import ResponseHead, UpstreamConnection
+from gateway.upstream.driving import task_needed
 from gateway.upstream.lending import Lender
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110 section 9.2.2
@@ -49,7 +51,6 @@ class Forwarder:
         *,
         limit: float,
         upgrade: bool,
-        timed: bool = False,
     ) -> bool:
         """Send ``head`` and the body, pass the answer on; return whether the client may go on.
 
@@ -57,40 +58,43 @@ class Forwarder:
             head: The whole head of the request for the upstream.
             limit: Seconds the upstream may take to begin its answer.
             upgrade: Whether the request asks for a WebSocket.
-            timed: Whether ``timeouts.total`` is looked after already.
 
         Raises:
             UpstreamError, ClientError: Only while the client was told nothing.
         """
-        if pool.total is not None and not (timed or upgrade):
-            return await self._in_time(exchange, pool, head, limit, pool.total)
-        if exchange.payload is not EMPTY_PAYLOAD:
+        if exchange.body is not EMPTY_PAYLOAD:
             body = exchange.take_whole()
             if body is None:
                 return await self._with_body(exchange, pool, head, limit)
             # Measured: 6 us less than a task that sends it.
-            head += _chunk(body) + _LAST_CHUNK if exchange.message.chunked else body
+            head += _chunk(body) + _LAST_CHUNK if exchange.fields.chunked else body
         method = exchange.method
         # A body, where there is one, is part of the head by now.
         repeatable = method in _IDEMPOTENT and not upgrade
-        upstream = pool.take(repeatable=repeatable) or await pool.lend(
-            exchange.affinity, repeatable=repeatable
-        )
+        upstream = pool.take(repeatable=repeatable)
+        if upstream is None:
+            await task_needed()
+            upstream = await pool.lend(exchange.affinity, repeatable=repeatable)
+        timer = None if pool.total is None or upgrade else _timer(exchange, upstream, pool.total)
         try:
             if pool.rehosts:
                 head = _rehosted(exchange, head, pool.authority(upstream))
-            await upstream.ask(
-                head, limit, is_head=method == "HEAD", on_interim=self._interim(exchange)
-            )
+            upstream.ask(head, limit, is_head=method == "HEAD", on_interim=self._interim(exchange))
+            await upstream.answered()
             if upstream.response is None and repeatable and not upstream.received:
+                await task_needed()
                 again = await pool.instead(upstream, exchange.affinity)
                 if again is not None:
                     upstream = again
+                    if timer is not None and pool.total is not None:
+                        timer.cancel()
+                        timer = _timer(exchange, upstream, pool.total)
                     if pool.rehosts:
                         head = _rehosted(exchange, head, pool.authority(upstream))
-                    await upstream.ask(
+                    upstream.ask(
                         head, limit, is_head=method == "HEAD", on_interim=self._interim(exchange)
                     )
+                    await upstream.answered()
             response = upstream.response
             if response is None:
                 raise _failure(upstream)
@@ -102,39 +106,31 @@ class Forwarder:
                 return self._pass_on(exchange, upstream, response)
             return await self._stream(exchange, pool, upstream, response)
         finally:
+            if timer is not None:
+                timer.cancel()
             pool.give_back(upstream)
-
-    async def _in_time(
-        self, exchange: Exchange, pool: Lender, head: bytes, limit: float, total: float
-    ) -> bool:
-        """Forward, and break off what takes longer than ``timeouts.total``."""
-        try:
-            async with asyncio.timeout(total):
-                return await self.forward(
-                    exchange, pool, head, limit=limit, upgrade=False, timed=True
-                )
-        except TimeoutError as exc:
-            raise UpstreamTimeout(f"the exchange was not over within {total:g} s") from exc
 
     # --- the request's body ------------------------------------------------------------------
 
     async def _with_body(self, exchange: Exchange, pool: Lender, head: bytes, limit: float) -> bool:
         """Send a request while its body comes, and while the answer may already come."""
+        await task_needed()
         upstream = pool.take(repeatable=False) or await pool.lend(
             exchange.affinity, repeatable=False
         )
         if pool.rehosts:
             head = _rehosted(exchange, head, pool.authority(upstream))
         exchange.invite_body()
-        answered = upstream.ask(
+        upstream.ask(
             head,
             limit,
             is_head=exchange.method == "HEAD",
             on_interim=self._interim(exchange),
         )
+        timer = None if pool.total is None else _timer(exchange, upstream, pool.total)
         sending = asyncio.ensure_future(self._send_body(exchange, pool, upstream, limit))
         try:
-            await answered
+            await upstream.answered()
             response = upstream.response
             if response is None:
                 raise _failure(upstream)
@@ -150,13 +146,15 @@ class Forwarder:
                 sending.cancel()
             with suppress(asyncio.CancelledError):
                 await sending
+            if timer is not None:
+                timer.cancel()
             pool.give_back(upstream)
 
     async def _send_body(
         self, exchange: Exchange, pool: Lender, upstream: UpstreamConnection, limit: float
     ) -> None:
         """Send the body piece by piece, no faster than the upstream takes it."""
-        chunked = exchange.message.chunked
+        chunked = exchange.fields.chunked
         idle = pool.upstream.timeouts.idle
         try:
             while True:
@@ -309,6 +307,13 @@ class Forwarder:
 
 def _failure(upstream: UpstreamConnection) -> GatewayError:
     return upstream.failure or UpstreamProtocol("no answer")
+
+
+def _timer(exchange: Exchange, upstream: UpstreamConnection, total: float) -> asyncio.TimerHandle:
+    """Break an exchange off that takes longer than ``timeouts.total``; the target is to blame."""
+    error = UpstreamTimeout(f"the exchange was not over within {total:g} s")
+    left = total - (perf_counter() - exchange.started)
+    return asyncio.get_running_loop().call_later(max(0, left), upstream.fail, error)
 
 
 def _rehosted(exchange: Exchange, head: bytes, authority: bytes) -> bytes:

@@ -7,7 +7,8 @@ task or queue between: back-pressure is ``pause_reading``, called by whoever own
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from types import coroutine
 from typing import NamedTuple, cast
 
 import httptools
@@ -19,6 +20,10 @@ from gateway.upstream.deadlines import NEVER, Deadlines
 _MAX_HEAD = 256 * 1024
 _MAX_QUIET = 1 << 20  # bytes without a piece of body among them; a read is 256 KiB at most
 _FIELDS = ResponseFields()
+
+
+def _ignore(data: bytes) -> None:
+    """Take bytes that nobody wants."""
 
 
 class ResponseHead(NamedTuple):
@@ -43,9 +48,10 @@ class ResponseHead(NamedTuple):
 class UpstreamConnection(asyncio.Protocol):
     """Carries one exchange at a time.
 
-    ``ask`` with a request's head and await what it returns: then there is a ``response``, or a
+    ``ask`` with a request's head and await ``answered``: then there is a ``response``, or a
     ``failure``. Write out ``take_body``; unless the answer is ``complete`` by then, ``stream_to`` a
-    sink and await ``finished``. ``end`` ends the exchange in any case.
+    sink and await ``finished``. ``end`` ends the exchange in any case. Both waits are for driven
+    coroutines (``upstream.driving``).
 
     Only what a whole answer, taken to its end, leaves behind is cleared before the next request;
     after anything else ``end`` closes the connection.
@@ -55,7 +61,6 @@ class UpstreamConnection(asyncio.Protocol):
         "_body",
         "_deadlines",
         "_drained",
-        "_ended",
         "_head",
         "_idle_limit",
         "_is_head",
@@ -69,7 +74,6 @@ class UpstreamConnection(asyncio.Protocol):
         "_reading",
         "_sink",
         "_until_close",
-        "_waiter",
         "busy",
         "complete",
         "deadline",
@@ -80,6 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
         "tail",
         "transport",
         "used",
+        "wake",
     )
 
     def __init__(self, deadlines: Deadlines, on_lost: Callable[[UpstreamConnection], None]) -> None:
@@ -112,8 +117,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._idle_limit = 60.0
         self._sink: Callable[[bytes], None] | None = None
         self._on_interim: Callable[[ResponseHead], None] | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._ended: asyncio.Future[None] | None = None
+        self.wake: Callable[[], None] | None = None
+        """Called once when whoever waits in ``answered`` or ``finished`` can go on."""
         self._drained: asyncio.Future[None] | None = None
         self._reading = True
         self._lost = False
@@ -127,8 +132,8 @@ class UpstreamConnection(asyncio.Protocol):
         *,
         is_head: bool,
         on_interim: Callable[[ResponseHead], None] | None,
-    ) -> asyncio.Future[None]:
-        """Send a request's head; the future is done when there is a response or a failure.
+    ) -> None:
+        """Send a request's head.
 
         Args:
             limit: Seconds that the upstream has to begin its answer.
@@ -140,14 +145,17 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_head = is_head
         self._head = b""
         self._on_interim = on_interim
-        loop = self._loop
-        self.deadline = loop.time() + limit
-        waiter = self._waiter = loop.create_future()
+        self.deadline = self._loop.time() + limit
         if self._lost:  # it closed between being taken and being asked
             self.fail(UpstreamProtocol("the upstream closed without an answer"))
         else:
             self.transport.write(request)
-        return waiter
+
+    @coroutine
+    def answered(self) -> Generator[UpstreamConnection, None, None]:
+        """Wait until there is a response or a failure."""
+        if self.response is None and self.failure is None:
+            yield self
 
     @property
     def died_unseen(self) -> bool:
@@ -180,18 +188,15 @@ class UpstreamConnection(asyncio.Protocol):
         self._idle_limit = idle
         self.deadline = self._loop.time() + idle
 
-    async def finished(self) -> None:
+    @coroutine
+    def finished(self) -> Generator[UpstreamConnection, None, None]:
         """Wait until the whole answer has gone to the sink.
 
         Raises:
             GatewayError: It ended before.
         """
         if not self.complete and self.failure is None:
-            self._ended = self._loop.create_future()
-            try:
-                await self._ended
-            finally:
-                self._ended = None
+            yield self
         if self.failure is not None:
             raise self.failure
 
@@ -211,7 +216,7 @@ class UpstreamConnection(asyncio.Protocol):
     def end(self) -> bool:
         """End the exchange; return whether the connection can carry another one."""
         self.busy = False
-        self._sink = self._on_interim = self._waiter = None
+        self._sink = self._on_interim = self.wake = None
         if not self._reading:
             self.resume_reading()
         if self.complete and self._keep and not self._body and not self.transport.is_closing():
@@ -293,15 +298,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._wake()
 
     def _wake(self) -> None:
-        """Wake who waits for the head, and who waits for the end once it has come."""
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
-        ended = self._ended
-        if ended is not None and (self.complete or self.failure is not None) and not ended.done():
-            ended.set_result(None)
+        """Let whoever waits go on: here and now, so this is the last thing to do."""
+        wake = self.wake
+        if wake is not None and (self._sink is None or self.complete or self.failure is not None):
+            self.wake = None
+            wake()
 
     def _unasked(self, data: bytes) -> None:
         """Take bytes that belong to no answer."""
@@ -315,6 +316,9 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End what is going on: a body that only a close ends is whole, anything else is not."""
         self._lost = True
+        self.resume_writing()
+        self._deadlines.forget(self)
+        self._on_lost(self)
         if self.busy and not self.complete:
             if self._until_close and self.response is not None and exc is None:
                 self.complete = True
@@ -322,9 +326,6 @@ class UpstreamConnection(asyncio.Protocol):
             else:
                 what = "in the middle of its answer" if self.received else "without an answer"
                 self.fail(UpstreamProtocol(f"the upstream closed {what}"))
-        self.resume_writing()
-        self._deadlines.forget(self)
-        self._on_lost(self)
 
     def pause_reading(self) -> None:
         """Stop reading: whoever takes the body cannot take more."""
@@ -368,9 +369,10 @@ class UpstreamConnection(asyncio.Protocol):
     # --- called by the parser ----------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """Note that there is more than one answer: the rest of it would be the next request's."""
+        """Let go of a second answer: nobody asked for it, and the next request would get it."""
         if self.complete:
             self._keep = False
+            self._sink = _ignore
 
     def on_headers_complete(self) -> None:
         """Make the head of what was noted."""
