@@ -132,6 +132,7 @@ class App:
             trusted=self._trusted,
             deadlines=self._client_deadlines,
         )
+        self._metrics.turned_away = self._near.turned_away.counts
         await self._near.open()
         stack.push_async_callback(self._near.drain, 0.0)
         await self._open_admin(stack)

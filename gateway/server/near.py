@@ -6,14 +6,19 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 
+import structlog
+
 from gateway.config.config import Listener, ServerConfig
-from gateway.server.accepting import Acceptor, PlainAcceptor, ProxiedAcceptor
+from gateway.server.accepting import Acceptor, LayeredAcceptor, PlainAcceptor
 from gateway.server.census import Census
 from gateway.server.certificates import Certificates
 from gateway.server.connection import Handler, Server
 from gateway.server.fields import KnownFields
 from gateway.server.listening import Sockets
+from gateway.server.turned_away import TurnedAway
 from gateway.upstream.deadlines import Deadlines
+
+log = structlog.get_logger()
 
 _LAST_WORDS = 1.0
 """Seconds in which connections that were cancelled have to be gone."""
@@ -50,7 +55,8 @@ class NearSide:
         self._acceptors: list[Acceptor] = []
         self._near: list[Server] = []
         limits = server.limits
-        self._census = Census(limits.connections, limits.connections_per_address)
+        self.turned_away = TurnedAway(log.warning, asyncio.get_running_loop().call_later)
+        self._census = Census(self.turned_away, limits.connections, limits.connections_per_address)
 
     async def open(self) -> None:
         """Begin to accept."""
@@ -73,18 +79,20 @@ class NearSide:
         )
         self._near.append(near)
         for listening in share:
-            if listener.proxy_protocol:
+            if listener.proxy_protocol or context is not None:
                 self._acceptors.append(
-                    ProxiedAcceptor(
+                    LayeredAcceptor(
                         near,
                         listening,
                         context,
-                        trusted=self._trusted,
+                        trusted=self._trusted if listener.proxy_protocol else None,
                         limit=server.header_timeout,
+                        census=self._census,
+                        turned_away=self.turned_away,
                     )
                 )
             else:
-                plain = PlainAcceptor(near, listening, context, limit=server.header_timeout)
+                plain = PlainAcceptor(near, listening)
                 await plain.start()
                 self._acceptors.append(plain)
 
