@@ -8,6 +8,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from gateway.errors import ClientError, ClientTimeout, Reason, TooLarge
 from gateway.model import SessionId
+from gateway.rules.uploads import patience
 from gateway.server.answers import Answer, render
 from gateway.server.connection import Connection
 from gateway.server.fields import Fields
@@ -49,6 +50,8 @@ class Exchange:
     body_limit: int | None = None
     idle = 60.0
     """Seconds that the client may take between two pieces of the body."""
+    waited = 0.0
+    """Seconds in which the body was waited for."""
 
     def __init__(
         self,
@@ -122,23 +125,25 @@ class Exchange:
         """Return the next piece of the body; empty at its end.
 
         Raises:
-            ClientTimeout: Nothing came for ``idle`` seconds.
+            ClientTimeout: Nothing came for ``idle`` seconds, or all in all too little.
             TooLarge: More than ``body_limit`` has come.
             ClientError: The body's framing is broken.
         """
         connection, body = self.connection, self.body
         connection.waiting_body = body
-        connection.deadline = connection.loop_time() + self.idle
+        began = connection.loop_time()
+        connection.deadline = began + patience(self.idle, self.bytes_in, self.waited)
         try:
             data = await body.readany()
         except TimeoutError as exc:
-            raise ClientTimeout("the body stopped coming") from exc
+            raise ClientTimeout("the body stopped coming, or came too slowly") from exc
         except ConnectionError:
             raise
         except Exception as exc:
             raise ClientError("the body's framing is broken") from exc
         finally:
             connection.rest()
+        self.waited += connection.loop_time() - began
         self.bytes_in += len(data)
         if self.body_limit is not None and self.bytes_in > self.body_limit:
             raise TooLarge(f"a body of more than {self.body_limit} bytes")
