@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,11 +24,16 @@ import pytest
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a loopback port that nobody listens on now.
+
+    It is none of those that Linux gives to outgoing connections, of which one might have it by the
+    time that a server is started there.
+    """
+    while True:
+        with socket.socket() as listener, suppress(OSError):
+            port = random.randrange(10_000, 32_768)
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def program(name: str, package: str) -> str:
