@@ -27,6 +27,7 @@ from gateway.upstream.lending import Lender
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110 section 9.2.2
 _LAST_CHUNK = b"0\r\n\r\n"
+_WORTH_COPYING = 16 * 1024  # bytes; two writes of one turn go out together in any case
 
 
 class Forwarder:
@@ -188,7 +189,12 @@ class Forwarder:
         exchange.reason = Reason.OK
         exchange.bytes_out = len(body)
         if response.length is not None or response.bodyless:
-            transport.write(self._head(exchange, response, b"", again=again) + body)
+            head = self._head(exchange, response, b"", again=again)
+            if len(body) < _WORTH_COPYING:
+                transport.write(head + body)
+            else:
+                transport.write(head)
+                transport.write(body)
         elif exchange.http10:
             transport.write(self._head(exchange, response, b"", again=False) + body)
             return False
@@ -227,7 +233,8 @@ class Forwarder:
             if body := upstream.take_body():
                 sink(body)
             if not upstream.complete:
-                upstream.stream_to(sink, idle=pool.upstream.timeouts.idle)
+                idle = pool.upstream.timeouts.idle
+                upstream.stream_to(sink, idle=idle, taken=len(body))
                 await upstream.finished()
             if chunked:
                 transport.write(_LAST_CHUNK)
@@ -244,27 +251,30 @@ class Forwarder:
     def _head(
         self, exchange: Exchange, response: ResponseHead, framing: bytes, *, again: bool
     ) -> bytes:
-        status, reason, lines, cookies, dated, length, _, said = response
+        lines, cookies, said = response.lines, response.cookies, response.said
         plan = exchange.plan
-        if plan is not None and plan.shaper is not None:
-            lines, cookies, said = plan.shaper.of_upstream(exchange, lines, cookies)
-        head = [b"HTTP/1.1 %d %b" % (status, reason), *lines]
-        if plan is not None and plan.varies:
-            head += cache_lines(said, lines, exchange.session is not None)
+        if plan is not None:
+            if plan.shaper is not None:
+                lines, cookies, said = plan.shaper.of_upstream(exchange, lines, cookies)
+            if plan.varies:
+                lines += cache_lines(said, lines, exchange.session is not None)
         if cookies:
-            head += self._foreign(cookies)
-        if not dated:
-            head.append(b"Date: " + self._date())
+            lines += self._foreign(cookies)
+        if not response.dated:
+            lines.append(b"Date: " + self._date())
         if framing:
-            head.append(framing)
-        elif length is not None and status != 204:
-            head.append(b"Content-Length: %d" % length)
+            lines.append(framing)
+        elif response.length is not None and response.status != 204:
+            lines.append(b"Content-Length: %d" % response.length)
         if not again:
-            head.append(b"Connection: close")
+            lines.append(b"Connection: close")
         elif exchange.http10:
-            head.append(b"Connection: keep-alive")
-        head.append(b"\r\n")
-        return b"\r\n".join(head)
+            lines.append(b"Connection: keep-alive")
+        return b"HTTP/1.1 %d %b\r\n%b\r\n\r\n" % (
+            response.status,
+            response.reason,
+            b"\r\n".join(lines),
+        )
 
     def _foreign(self, cookies: list[bytes]) -> list[bytes]:
         """Return the ``Set-Cookie`` lines that set none of the gateway's own cookies."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from types import coroutine
-from typing import NamedTuple, cast
+from typing import cast
 
 import httptools
+import msgspec
 
 from gateway.errors import ClientTimeout, GatewayError, UpstreamProtocol, UpstreamTimeout
 from gateway.rules.headers import ResponseFields
@@ -26,7 +27,7 @@ def _ignore(data: bytes) -> None:
     """Take bytes that nobody wants."""
 
 
-class ResponseHead(NamedTuple):
+class ResponseHead(msgspec.Struct, gc=False):
     """The head of an upstream's answer."""
 
     status: int
@@ -65,6 +66,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_idle_limit",
         "_is_head",
         "_keep",
+        "_left",
         "_loop",
         "_lost",
         "_on_interim",
@@ -112,6 +114,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._quiet_bytes = 0
         """What has come since the last piece of body that is none: trailers, most likely."""
+        self._left = 0
+        """Bytes of a body whose length is known that are still to come, once it streams."""
         self._until_close = False
         self._keep = True
         self._idle_limit = 60.0
@@ -178,15 +182,19 @@ class UpstreamConnection(asyncio.Protocol):
         self._body = []
         return body[0] if len(body) == 1 else b"".join(body)
 
-    def stream_to(self, sink: Callable[[bytes], None], *, idle: float) -> None:
+    def stream_to(self, sink: Callable[[bytes], None], *, idle: float, taken: int) -> None:
         """Hand the rest of the body to ``sink``, piece by piece as it comes.
 
         Args:
             idle: Seconds that may pass between two pieces.
+            taken: Bytes that ``take_body`` has returned.
         """
         self._sink = sink
         self._idle_limit = idle
         self.deadline = self._loop.time() + idle
+        response = self.response
+        if response is not None and response.length is not None and not response.bodyless:
+            self._left = response.length - taken
 
     @coroutine
     def finished(self) -> Generator[UpstreamConnection, None, None]:
@@ -217,6 +225,7 @@ class UpstreamConnection(asyncio.Protocol):
         """End the exchange; return whether the connection can carry another one."""
         self.busy = False
         self._sink = self._on_interim = self.wake = None
+        self._left = 0
         if not self._reading:
             self.resume_reading()
         if self.complete and self._keep and not self._body and not self.transport.is_closing():
@@ -270,6 +279,9 @@ class UpstreamConnection(asyncio.Protocol):
         if not self.busy or self.complete:
             self._unasked(data)
             return
+        if self._left:
+            self._more_of_length(data)
+            return
         self.received = True
         if self.response is None:
             self._head = head = self._head + data if self._head else data
@@ -296,6 +308,23 @@ class UpstreamConnection(asyncio.Protocol):
                 self._parser = httptools.HttpResponseParser(self)
                 self.complete = True
             self._wake()
+
+    def _more_of_length(self, data: bytes) -> None:
+        """Hand on a body whose length is known: it has only to be counted."""
+        self.deadline = self._loop.time() + self._idle_limit
+        left = self._left - len(data)
+        if left > 0:
+            self._left = left
+            self._sink(data)  # type: ignore[misc]
+            return
+        if left < 0:
+            self._keep = False  # nobody asked for what follows
+            data = data[:left]
+        self._left = 0
+        self._sink(data)  # type: ignore[misc]
+        self._parser = httptools.HttpResponseParser(self)  # the other one waits for the body
+        self.complete = True
+        self._wake()
 
     def _wake(self) -> None:
         """Let whoever waits go on: here and now, so this is the last thing to do."""
@@ -384,17 +413,20 @@ class UpstreamConnection(asyncio.Protocol):
             raise ValueError("a status below 100")  # ends the exchange in `data_received`
         # The parser has checked every byte; the lines are taken as they are. Measured: 1.5 us less
         # than a callback for each field.
-        head, _, rest = self._head.partition(b"\r\n\r\n")
-        if head[:1] != b"H":  # the parser let empty lines in front pass
-            head, _, rest = self._head.lstrip(b"\r\n").partition(b"\r\n\r\n")
-        start, *fields = head.split(b"\r\n")
+        come = self._head
+        if come[:1] != b"H":  # the parser let empty lines in front pass
+            come = come.lstrip(b"\r\n")
+        end = come.find(b"\r\n\r\n")
+        head = come[:end]
+        fields = head.split(b"\r\n")
+        start = fields.pop(0)
         lines, cookies, dated, length, chunked, said = _FIELDS.split(fields)
         bodyless = self._is_head or status in (204, 304) or status < 200
         self._until_close = until_close = length is None and not chunked and not bodyless
         self._keep = not until_close and parser.should_keep_alive()
         self._quiet_bytes = 0
         # After a 1xx there is another head to come.
-        self._head = head if status >= 200 or status == 101 else rest
+        self._head = head if status >= 200 or status == 101 else come[end + 4 :]
         self.response = ResponseHead(
             status, start[13:], lines, cookies, dated, length, bodyless, said
         )
