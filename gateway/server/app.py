@@ -131,6 +131,7 @@ class App:
             handler=self._pipeline,
             trusted=self._trusted,
             deadlines=self._client_deadlines,
+            tell=self._tell,
         )
         self._metrics.turned_away = self._near.turned_away.counts
         await self._near.open()
@@ -178,7 +179,7 @@ class App:
             date=self._clock.date,
             rates=self._rates_for(config),
             log_dropped=_log_dropped,
-            log_target=log.warning,
+            log_target=self._tell,
         )
         self._metrics.upstream_connections = {
             name: pool.counts for name, pool in gateway.pools.items()
@@ -193,6 +194,12 @@ class App:
         }
         gateway.start()
         return gateway
+
+    def _tell(self, event: str, **fields: object) -> None:
+        """Tell the operator what each worker finds out for itself, and which one it was."""
+        if self._share.gather is not None:
+            fields["worker"] = self._share.worker
+        log.warning(event, **fields)
 
     def _rates_for(self, config: Config) -> Rates:
         """Return what counts requests: one for the life of the process, whatever is reloaded."""

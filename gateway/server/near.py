@@ -6,8 +6,6 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 
-import structlog
-
 from gateway.config.config import Listener, ServerConfig
 from gateway.server.accepting import Acceptor, LayeredAcceptor, PlainAcceptor
 from gateway.server.census import Census
@@ -17,8 +15,6 @@ from gateway.server.fields import KnownFields
 from gateway.server.listening import Sockets
 from gateway.server.turned_away import TurnedAway
 from gateway.upstream.deadlines import Deadlines
-
-log = structlog.get_logger()
 
 _LAST_WORDS = 1.0
 """Seconds in which connections that were cancelled have to be gone."""
@@ -31,6 +27,7 @@ class NearSide:
         handler: Answers requests.
         trusted: Whether a peer, empty for a Unix socket, is a trusted proxy.
         worker: Which share of the sockets is this process's.
+        tell: Called with an event that the operator should know of, and its fields.
     """
 
     def __init__(
@@ -42,6 +39,7 @@ class NearSide:
         handler: Handler,
         trusted: Callable[[str], bool],
         deadlines: Deadlines,
+        tell: Callable[..., None],
     ) -> None:
         self._server = server
         self._sockets = sockets
@@ -55,7 +53,7 @@ class NearSide:
         self._acceptors: list[Acceptor] = []
         self._near: list[Server] = []
         limits = server.limits
-        self.turned_away = TurnedAway(log.warning, asyncio.get_running_loop().call_later)
+        self.turned_away = TurnedAway(tell, asyncio.get_running_loop().call_later)
         self._census = Census(self.turned_away, limits.connections, limits.connections_per_address)
 
     async def open(self) -> None:
