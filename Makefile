@@ -25,7 +25,7 @@ run: $(VENV)/run.stamp  ## start the demo and print its address (PORT=8081 for a
 	@$(BIN)/gateway demo $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/dev.stamp  ## run all tests, with real servers (ARGS="-k cookie" for some)
-	@.ci/servers redis-server chromium slowhttptest
+	@.ci/servers redis-server chromium slowhttptest systemd
 	@$(BIN)/python -m pytest $(ARGS)
 
 suites: $(VENV)/dev.stamp  ## other people's test suites, nothing shortened
