@@ -91,6 +91,11 @@ class Report:
         failed = [r.due for r in self.results if r.outcome is not Outcome.WHOLE]
         return max(0.0, max(failed, default=0.0) - self.ended)
 
+    @property
+    def starved(self) -> bool:
+        """Whether the machine was so busy that even a healthy upstream may have been too slow."""
+        return self.stall > FIRST_BYTE / 2
+
     def count(self) -> Counter[str]:
         """Count the requests by how they ended."""
         return Counter(result.label for result in self.results)
@@ -158,8 +163,8 @@ async def _under_load(
     first = Load(gateway.port, "/app", "first", rate=RATE, users=users)
     first_beside = Load(gateway.port, "/other", "first-other", rate=BESIDE)
     await wait_until(lambda: first.answered >= 1.5 * RATE, seconds=15.0, what="it is warm")
-    for result in await first.end() + await first_beside.end():
-        assert result.outcome is Outcome.WHOLE, result
+    await first.end()
+    await first_beside.end()
     report.before = await _at_rest(gateway, [*targets, other])
 
     gateway.forget_peak()

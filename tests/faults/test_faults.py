@@ -82,7 +82,8 @@ def test_every_answer_is_the_right_one_or_plainly_none(report: Report) -> None:
 
 def test_clients_meet_what_is_documented(report: Report, scenario: Scenario) -> None:
     met = {label for label in report.count() if label != Outcome.WHOLE}
-    assert scenario.meets <= met <= scenario.meets | scenario.may_meet
+    too_slow = {"504"} if report.starved else set()
+    assert scenario.meets <= met <= scenario.meets | scenario.may_meet | too_slow
 
 
 def test_nobody_waits_longer_than_the_timeouts_say(report: Report, scenario: Scenario) -> None:
@@ -103,6 +104,8 @@ def test_no_post_is_sent_twice_and_nothing_three_times(report: Report) -> None:
 def test_what_may_be_repeated_is(report: Report, scenario: Scenario) -> None:
     repeatable = [result for result in report.during if result.kind.repeatable]
     failed = [result for result in repeatable if result.outcome is not Outcome.WHOLE]
+    if report.starved:
+        failed = [result for result in failed if result.status != 504]
     assert failed == [] or not scenario.repeats
 
 
