@@ -31,6 +31,7 @@ from gateway.server.admin import admin_app
 from gateway.server.auth_endpoints import AuthEndpoints
 from gateway.server.clock import Clock, RequestIds
 from gateway.server.gateway import Gateway
+from gateway.server.heap import keep_freed_memory
 from gateway.server.listening import Sockets, open_sockets
 from gateway.server.near import NearSide, urls
 from gateway.server.pipeline import Pipeline
@@ -337,6 +338,7 @@ async def serve(config: Config, *, ready: Callable[[list[str]], None] | None = N
         OSError: An address cannot be listened on.
         GatewayError: Something else that it needs cannot be had.
     """
+    keep_freed_memory()
     sockets = open_sockets(config.server, 1, os.environ)
     try:
         share = Share(sockets=sockets, form_secret=new_form_secret())

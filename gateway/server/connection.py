@@ -22,7 +22,7 @@ from aiohttp.tcp_helpers import tcp_keepalive
 
 from gateway.errors import ClientError, ClientTimeout, HeadTooLarge
 from gateway.server.census import Census
-from gateway.server.fields import MAX_LINE, Fields, KnownFields, read_line
+from gateway.server.fields import LARGEST, MAX_LINE, Fields, KnownFields, read_line
 from gateway.upstream.connection import UpstreamConnection
 from gateway.upstream.deadlines import NEVER, Deadlines
 from gateway.upstream.driving import in_task
@@ -395,7 +395,7 @@ class Connection(BaseProtocol):
             self._while_busy(data)
             return
         server = self._server
-        if self._parser is None and not self._held:
+        if self._parser is None and not self._held and len(data) <= LARGEST:
             end = data.find(b"\r\n")
             fields = server.known.find(self.origin, data[end:])
             line = None if fields is None else read_line(data, end)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 MAX_LINE = 16 * 1024
 """Bytes of a request target; more is 414."""
 
-_LARGEST = 16 * 1024  # bytes of a section that is remembered
+LARGEST = 16 * 1024
+"""Bytes of a head whose section is remembered."""
 _TOGETHER = 2 << 20  # bytes of a generation; parsed, they take about four times that
 _END = b"\r\n\r\n"
 
@@ -74,7 +75,7 @@ class KnownFields:
         at = data.find(b"\r\n")
         if (
             data[:4] in (b"GET ", b"HEAD")  # the parser takes empty lines in front
-            and len(data) - at <= _LARGEST
+            and len(data) <= LARGEST
             and data.find(_END) == len(data) - len(_END)
             and payload is EMPTY_PAYLOAD
             and not fields.upgrade
