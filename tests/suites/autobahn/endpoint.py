@@ -85,11 +85,20 @@ class Endpoint:
         Raises:
             ConnectionError: No WebSocket was opened.
         """
-        async with asyncio.timeout(PATIENCE):
-            self._reader, self._writer = await asyncio.open_connection(
-                "127.0.0.1", self._port, limit=1 << 22
-            )
-            await self._open()
+        self._reader, self._writer = await asyncio.open_connection(
+            "127.0.0.1", self._port, limit=1 << 22
+        )
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._open()
+            await self._play()
+        finally:
+            self._writer.close()
+            with suppress(OSError):
+                await self._writer.wait_closed()
+        self.case.onConnectionLost(self.failedByMe)
+
+    async def _play(self) -> None:
         sending = asyncio.create_task(self._send_queued())
         receiving = asyncio.create_task(self._receive())
         try:
@@ -106,11 +115,7 @@ class Endpoint:
                 timer.cancel()
             for task in (sending, receiving):
                 task.cancel()
-            self._writer.close()
             await asyncio.gather(sending, receiving, return_exceptions=True)
-            with suppress(OSError):
-                await self._writer.wait_closed()
-        self.case.onConnectionLost(self.failedByMe)
 
     async def _open(self) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
