@@ -154,14 +154,21 @@ async def test_where_nothing_is_said_both_are_told_that_it_ends(join: Join) -> N
 
 
 @pytest.mark.parametrize("who", ["client", "upstream"])
-async def test_a_byte_either_way_is_a_sign_of_life(join: Join, who: str) -> None:
-    joined = await join(idle=100.0)
-    tunnel = joined.tunnel
+async def test_a_ping_either_way_is_a_sign_of_life(join: Join, who: str) -> None:
+    joined = await join(idle=0.5)
     one, other = sides(joined, who)
-    tunnel.deadline = before = tunnel.time() + 50.0
-    one.writer.write(b"\x89\x00")  # a ping
-    await other.hears(2)
-    assert tunnel.deadline > before
+    ping = b"\x89\x00"
+
+    async def is_heard_far_beyond_the_limit() -> bool:
+        one.writer.write(ping)
+        assert await other.hears(2) == ping
+        return joined.tunnel.time() > began + 1.5
+
+    began = joined.tunnel.time()
+    await wait_until(is_heard_far_beyond_the_limit)
+    goodbye = b"\x88\x82" if other is joined.upstream else b"\x88\x02"
+    assert await other.hears(2) == goodbye  # as soon as nothing comes any more
+    assert joined.tunnel.time() > began + 1.9
 
 
 async def test_whoever_ends_it_says_why(join: Join) -> None:
