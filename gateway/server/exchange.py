@@ -77,8 +77,7 @@ class Exchange:
     def keep_alive(self) -> bool:
         """Whether the connection may carry another request after this one."""
         return not (
-            self.fields.should_close
-            or self.fields.upgrade  # the parser stands at the end of HTTP
+            self.fields.last
             or self.expects  # nobody knows whether the body will come
             or self.connection.closing
         )

@@ -29,15 +29,15 @@ _END = b"\r\n\r\n"
 class Fields:
     """A header section as the parser understood it."""
 
-    __slots__ = ("chunked", "head", "headers", "raw", "should_close", "upgrade", "version")
+    __slots__ = ("chunked", "head", "headers", "last", "raw", "upgrade", "version")
 
     def __init__(self, message: RawRequestMessage) -> None:
         self.raw: Sequence[tuple[bytes, bytes]] = message.raw_headers
         self.headers: CIMultiDictProxy[str] = message.headers
         self.version: HttpVersion = message.version
-        self.should_close: bool = message.should_close
-        """Whether the client wants no other answer on this connection."""
         self.upgrade: bool = message.upgrade
+        self.last: bool = message.should_close or message.upgrade
+        """Whether nothing follows in HTTP: the client wants no more, or speaks something else."""
         self.chunked: bool = bool(message.chunked)
         self.head: Head | None = None
         """What it says under the current configuration, once that was asked."""

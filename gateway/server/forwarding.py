@@ -270,11 +270,7 @@ class Forwarder:
             lines.append(b"Connection: close")
         elif exchange.http10:
             lines.append(b"Connection: keep-alive")
-        return b"HTTP/1.1 %d %b\r\n%b\r\n\r\n" % (
-            response.status,
-            response.reason,
-            b"\r\n".join(lines),
-        )
+        return b"%b\r\n%b\r\n\r\n" % (response.start, b"\r\n".join(lines))
 
     def _foreign(self, cookies: list[bytes]) -> list[bytes]:
         """Return the ``Set-Cookie`` lines that set none of the gateway's own cookies."""
@@ -292,8 +288,7 @@ class Forwarder:
         def pass_on(response: ResponseHead) -> None:
             transport = exchange.connection.transport
             if transport is not None:
-                start = b"HTTP/1.1 %d %b" % (response.status, response.reason)
-                transport.write(b"\r\n".join([start, *response.lines, b"\r\n"]))
+                transport.write(b"\r\n".join([response.start, *response.lines, b"\r\n"]))
 
         return pass_on
 

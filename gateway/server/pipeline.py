@@ -228,9 +228,9 @@ class Pipeline:
         upgrade: bool,
     ) -> bytes:
         """Return the whole head for the upstream, made of what was understood."""
-        forwarding = plan.route.forwarding
         target = path.text
         if plan.rewrites:
+            forwarding = plan.route.forwarding
             target = paths.rewrite(path, forwarding.strip_prefix, forwarding.add_prefix)
         if exchange.query:
             target = f"{target}?{exchange.query}"
@@ -245,7 +245,7 @@ class Pipeline:
         if head.gateway.tracing and not head.trace_id:
             exchange.trace_id, parent = tracing.new_trace(os.urandom(tracing.BYTES))
             block += f"Traceparent: {parent}\r\n".encode()
-        return start + block + head.gateway.ending.format(exchange.request_id).encode()
+        return start + block + head.gateway.ending.replace(b"\0", exchange.request_id.encode())
 
     def _framing(self, exchange: Exchange, plan: RoutePlan) -> bytes:
         """Return the field that says where the body ends; refuse a body that is too long."""

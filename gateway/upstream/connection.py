@@ -20,6 +20,7 @@ from gateway.upstream.deadlines import NEVER, Deadlines
 
 _MAX_HEAD = 256 * 1024
 _MAX_QUIET = 1 << 20  # bytes without a piece of body among them; a read is 256 KiB at most
+_MINOR_1 = ord("1")
 _FIELDS = ResponseFields()
 
 
@@ -31,7 +32,8 @@ class ResponseHead(msgspec.Struct, gc=False):
     """The head of an upstream's answer."""
 
     status: int
-    reason: bytes
+    start: bytes
+    """The status line."""
     lines: list[bytes]
     """Fields to pass on, without line ends; those of framing and connection are left out."""
     cookies: list[bytes]
@@ -228,7 +230,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._left = 0
         if not self._reading:
             self.resume_reading()
-        if self.complete and self._keep and not self._body and not self.transport.is_closing():
+        if self.complete and self._keep and not self._body:
             self.used = True
             return True
         self.deadline = NEVER
@@ -427,9 +429,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._quiet_bytes = 0
         # After a 1xx there is another head to come.
         self._head = head if status >= 200 or status == 101 else come[end + 4 :]
-        self.response = ResponseHead(
-            status, start[13:], lines, cookies, dated, length, bodyless, said
-        )
+        if start[7] != _MINOR_1:
+            start = b"HTTP/1.1" + start[8:]
+        self.response = ResponseHead(status, start, lines, cookies, dated, length, bodyless, said)
 
     def on_body(self, data: bytes) -> None:
         """Hand on a piece of the body."""

@@ -1,9 +1,9 @@
-"""Coroutines that run without a task as long as they wait for an upstream alone.
+"""Coroutines that run without a task as long as they need none.
 
 Whoever drives one calls ``send(None)`` and looks at what it yields: an ``Answering``, which calls
-back when there is something to go on with, or anything else, and then the rest of it needs a task
-(``in_task``). Most requests never need one: two turns of the event loop, and a task for each
-connection, are saved.
+back when there is something to go on with; a future, to whose callbacks one can be added; or
+anything else, and then the rest of it needs a task (``in_task``). Most requests wait for their
+upstream alone: two turns of the event loop are saved, and a task for each connection.
 """
 
 from __future__ import annotations
