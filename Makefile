@@ -28,7 +28,7 @@ test: $(VENV)/dev.stamp  ## run all tests, with real servers (ARGS="-k cookie" f
 	@.ci/servers redis-server chromium slowhttptest systemd
 	@$(BIN)/python -m pytest $(ARGS)
 
-suites: $(VENV)/dev.stamp  ## other people's test suites, nothing shortened
+suites: $(VENV)/dev.stamp  ## other people's test suites, every case
 	@.ci/servers slowhttptest
 	@GATEWAY_SUITES=full $(BIN)/python -m pytest tests/suites $(ARGS)
 
