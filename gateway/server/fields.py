@@ -22,7 +22,8 @@ MAX_LINE = 16 * 1024
 
 LARGEST = 16 * 1024
 """Bytes of a head whose section is remembered."""
-_TOGETHER = 2 << 20  # bytes of a generation; parsed, they take about four times that
+_PARSED = 2048  # bytes that a section takes besides its own: even the smallest, parsed, has as much
+_TOGETHER = 2 << 20  # bytes of a generation
 _END = b"\r\n\r\n"
 
 
@@ -84,9 +85,10 @@ class KnownFields:
             self._insert((origin, data[at:]), fields)
 
     def _insert(self, key: tuple[str, bytes], fields: Fields) -> None:
-        self._size += len(key[1])
+        size = len(key[1]) + _PARSED
+        self._size += size
         if self._size > _TOGETHER:
-            self._old, self._young, self._size = self._young, {}, len(key[1])
+            self._old, self._young, self._size = self._young, {}, size
         self._young[key] = fields
 
     def clear(self) -> None:
