@@ -24,6 +24,7 @@ from gateway.server.sockets import is_gone, reset
 from gateway.upstream.connection import UpstreamConnection
 from gateway.upstream.deadlines import NEVER, Deadlines
 from gateway.upstream.driving import in_task
+from gateway.upstream.tunnel import GOING_AWAY
 
 _WRITE_LIMIT = 60.0
 """Seconds that a client may leave answers unread before it is served no more."""
@@ -35,7 +36,6 @@ _PARTING = 1.0
 """Seconds that a client has to read why it was not understood."""
 _LINGER = 5.0
 _LINGER_BYTES = 1 << 20
-_GOING_AWAY = 1001  # RFC 6455 section 7.4.1
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -305,7 +305,7 @@ class Connection(RequestReader):
         if self.idle and not self._head_bytes:
             self.deadline = self._loop.time() + _LAST_MOMENT
         if self._end_tunnel is not None:
-            self._end_tunnel(_GOING_AWAY)
+            self._end_tunnel(GOING_AWAY)
         if self._gone is None:
             self._gone = self._loop.create_future()
         return self._gone
@@ -533,7 +533,7 @@ class Connection(RequestReader):
         if self._paused:
             protocol.pause_writing()
         if self._finishing:
-            self._loop.call_soon(end, _GOING_AWAY)
+            self._loop.call_soon(end, GOING_AWAY)
         first = self._let_go()
         self._balance()
         return first

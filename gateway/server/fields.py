@@ -8,14 +8,11 @@ is unusual about it is left to the parser. Measured: 7 us a request saved.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from aiohttp.http import HttpVersion, HttpVersion11, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from multidict import CIMultiDictProxy
-
-if TYPE_CHECKING:
-    from gateway.server.head import Head
 
 MAX_LINE = 16 * 1024
 """Bytes of a request target; more is 414."""
@@ -40,8 +37,8 @@ class Fields:
         self.last: bool = message.should_close or message.upgrade
         """Whether nothing follows in HTTP: the client wants no more, or speaks something else."""
         self.chunked: bool = bool(message.chunked)
-        self.head: Head | None = None
-        """What it says under the current configuration, once that was asked."""
+        self.head: Any = None
+        """What ``head.read_head`` remembers: what it says under the current configuration."""
 
 
 class KnownFields:

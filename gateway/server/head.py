@@ -78,7 +78,7 @@ def read_head(gateway: Gateway, connection: Connection, fields: Fields) -> Head:
     Raises:
         ClientError: What aiohttp's parser lets pass though RFC 9112 does not.
     """
-    known = fields.head
+    known: Head | None = fields.head
     if known is not None and known.gateway is gateway:
         return known
     head = fields.head = _read(gateway, connection, fields)
