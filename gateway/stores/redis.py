@@ -20,7 +20,8 @@ from redis.maint_notifications import MaintNotificationsConfig
 from gateway.errors import CorruptRecord, StoreUnavailable
 from gateway.model import Session, SessionId, SessionKey
 from gateway.rules.sessions import is_over
-from gateway.stores.protocol import Watcher
+from gateway.stores.codec import PLAIN
+from gateway.stores.protocol import Codec, Watcher
 from gateway.stores.redis_changes import Changes
 from gateway.stores.redis_layout import (
     CREATE,
@@ -50,10 +51,16 @@ class RedisStore:
     """
 
     def __init__(
-        self, url: str, *, timeout: float = 1.0, wall: Callable[[], float] = time.time
+        self,
+        url: str,
+        *,
+        timeout: float = 1.0,
+        wall: Callable[[], float] = time.time,
+        codec: Codec = PLAIN,
     ) -> None:
         self._timeout = timeout
         self._wall = wall
+        self._codec = codec
         try:
             self._pool = aioredis.ConnectionPool.from_url(
                 url,
@@ -105,7 +112,7 @@ class RedisStore:
             lambda: self._create(
                 keys=[PREFIX + session.key, id_key(session.id), user_key(session.user.id)],
                 args=[
-                    write(session),
+                    write(session, self._codec),
                     session.key,
                     milliseconds(session.ends_at),
                     milliseconds(session.expires_at),
@@ -233,7 +240,7 @@ class RedisStore:
         if value is None:
             return None
         try:
-            session = read(key, value)
+            session = read(key, value, self._codec)
         except CorruptRecord as exc:
             log.warning("corrupt_record", store="redis", session=key[:12], error=str(exc))
             return None

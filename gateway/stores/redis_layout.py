@@ -6,7 +6,7 @@ import math
 
 from gateway.errors import CorruptRecord
 from gateway.model import Session, SessionId, SessionKey
-from gateway.rules.sessions import decode, encode
+from gateway.stores.protocol import Codec
 
 PREFIX = "gateway:session:"
 
@@ -37,18 +37,20 @@ return 1
 """
 
 
-def read(key: SessionKey, value: bytes) -> Session:
+def read(key: SessionKey, value: bytes, codec: Codec) -> Session:
     """Return the session in a value; CorruptRecord when there is none."""
     try:
         touched_at, expires_at = float(value[:_TIME]), float(value[_TIME:_HEADER])
     except ValueError as exc:
         raise CorruptRecord("no times before the record") from exc
-    return decode(key, value[_HEADER:], touched_at, expires_at)
+    return codec.decode(key, value[_HEADER:], touched_at, expires_at)
 
 
-def write(session: Session) -> bytes:
+def write(session: Session, codec: Codec) -> bytes:
     """Return the value that holds a session."""
-    return (digits(session.touched_at) + digits(session.expires_at)).encode() + encode(session)
+    return (digits(session.touched_at) + digits(session.expires_at)).encode() + codec.encode(
+        session
+    )
 
 
 def digits(time: float) -> str:

@@ -11,16 +11,20 @@ import structlog
 
 from gateway.errors import CorruptRecord
 from gateway.model import Session, SessionId, SessionKey
-from gateway.rules.sessions import decode, encode
-from gateway.stores.protocol import Watcher
+from gateway.stores.codec import PLAIN
+from gateway.stores.protocol import Codec, Watcher
 from gateway.stores.sqlite_changes import Changes
-from gateway.stores.sqlite_file import DatabaseThread
+from gateway.stores.sqlite_file import DatabaseThread, in_one_step
 
 Row = tuple[object, ...]
 
 log = structlog.get_logger()
 
 _COLUMNS = "key, record, touched_at, expires_at"
+_INSERT = (
+    "INSERT INTO sessions (key, id, user_id, record, touched_at, expires_at, ends_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 _PAGE = 500
 _PURGE_EVERY = 60.0
 _PURGED_AT_ONCE = 1000
@@ -35,10 +39,16 @@ class SqliteStore:
     """
 
     def __init__(
-        self, path: str, *, timeout: float = 1.0, wall: Callable[[], float] = time.time
+        self,
+        path: str,
+        *,
+        timeout: float = 1.0,
+        wall: Callable[[], float] = time.time,
+        codec: Codec = PLAIN,
     ) -> None:
         self._path = Path(path).absolute()
         self._wall = wall
+        self._codec = codec
         self._reader = DatabaseThread(self._path, timeout, "sqlite-reads")
         self._writer = DatabaseThread(self._path, timeout, "sqlite-writes")
         self._changes = Changes(self._path)
@@ -63,28 +73,16 @@ class SqliteStore:
         marks = ", ".join("?" * len(keys))
         sql = f"SELECT {_COLUMNS} FROM sessions WHERE expires_at > ? AND key IN ({marks})"  # noqa: S608
         rows = await self._rows(sql, self._wall(), *keys)
-        found = {row[0]: _session(row) for row in rows}
+        found = {row[0]: self._session(row) for row in rows}
         return [found.get(key) for key in keys]
 
     async def create(self, session: Session) -> None:
         """Keep a new session, and now and then remove those that expired."""
         now = self._wall()
-        sql = (
-            "INSERT INTO sessions (key, id, user_id, record, touched_at, expires_at, ends_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)"
-        )
-        values = (
-            session.key,
-            session.id,
-            session.user.id,
-            encode(session),
-            session.touched_at,
-            session.expires_at,
-            session.ends_at,
-        )
+        row = self._row(session)
 
         def work(db: sqlite3.Connection) -> None:
-            db.execute(sql, values)
+            db.execute(_INSERT, row)
             if now - self._purged_at >= _PURGE_EVERY:
                 self._purged_at = now
                 _purge(db, now)
@@ -101,31 +99,65 @@ class SqliteStore:
         values = (session.touched_at, session.expires_at, session.key, self._wall())
         await self._writer.run(lambda db: db.execute(sql, values))
 
+    async def update(self, session: Session) -> bool:
+        """Write a session anew, but for its key, ids and times."""
+        # What is left of a replaced session has no id here, so it is never meant.
+        sql = "UPDATE sessions SET record = ? WHERE key = ? AND id = ? AND expires_at > ?"
+        values = (self._codec.encode(session), session.key, session.id, self._wall())
+        updated = await self._writer.run(lambda db: db.execute(sql, values).rowcount)
+        self._changes.tell(session.key)
+        return updated > 0
+
+    async def replace(self, old: Session, new: Session, *, left: Session | None = None) -> bool:
+        """Put one session in another's place."""
+        rows = [self._row(new)] if left is None else [self._row(new), self._row(left)]
+        gone = (old.key, old.id, self._wall())
+
+        def work(db: sqlite3.Connection) -> bool:
+            with in_one_step(db):
+                sql = "DELETE FROM sessions WHERE key = ? AND id = ? AND expires_at > ?"
+                if not db.execute(sql, gone).rowcount:
+                    return False
+                db.executemany(_INSERT, rows)
+                return True
+
+        replaced = await self._writer.run(work)
+        self._changes.tell(old.key)
+        return replaced
+
     async def delete(self, key: SessionKey) -> bool:
         """End a session; True if it was there."""
+        return await self.delete_many([key]) > 0
+
+    async def delete_many(self, keys: Sequence[SessionKey]) -> int:
+        """End several sessions."""
         now = self._wall()
 
         def work(db: sqlite3.Connection) -> int:
             live = "DELETE FROM sessions WHERE key = ? AND expires_at > ?"
-            deleted = db.execute(live, (key, now)).rowcount
-            db.execute("DELETE FROM sessions WHERE key = ?", (key,))
+            with in_one_step(db):
+                deleted = sum(db.execute(live, (key, now)).rowcount for key in keys)
+                db.executemany("DELETE FROM sessions WHERE key = ?", [(key,) for key in keys])
             return deleted
 
         deleted = await self._writer.run(work)
-        self._changes.tell(key)
-        return deleted > 0
+        for key in keys:
+            self._changes.tell(key)
+        return deleted
 
     async def find(self, session_id: SessionId) -> Session | None:
         """Return the live session with this public id."""
         sql = f"SELECT {_COLUMNS} FROM sessions WHERE id = ? AND expires_at > ?"  # noqa: S608
         rows = await self._rows(sql, session_id, self._wall())
-        return _session(rows[0]) if rows else None
+        return self._session(rows[0]) if rows else None
 
     async def of_user(self, user_id: str) -> list[Session]:
         """Return a user's live sessions, the newest first."""
+        if not user_id:
+            return []
         sql = f"SELECT {_COLUMNS} FROM sessions WHERE user_id = ? AND expires_at > ?"  # noqa: S608
         rows = await self._rows(sql, user_id, self._wall())
-        live = filter(None, map(_session, rows))
+        live = filter(None, map(self._session, rows))
         return sorted(live, key=lambda session: session.created_at, reverse=True)
 
     async def all(self) -> AsyncIterator[Session]:
@@ -136,8 +168,9 @@ class SqliteStore:
         )
         last: object = ""
         while rows := await self._rows(sql, last, self._wall(), _PAGE):
-            for session in filter(None, map(_session, rows)):
-                yield session
+            for session in filter(None, map(self._session, rows)):
+                if session.replaced_by is None:
+                    yield session
             last = rows[-1][0]
 
     def watch(self, watcher: Watcher) -> None:
@@ -147,20 +180,32 @@ class SqliteStore:
     async def _rows(self, sql: str, *values: object) -> list[Row]:
         return await self._reader.run(lambda db: db.execute(sql, values).fetchall())
 
+    def _row(self, session: Session) -> Row:
+        # What is left of a replaced session keeps the id in its record alone: the new one has it.
+        left = session.replaced_by is not None
+        return (
+            session.key,
+            session.key if left else session.id,
+            "" if left else session.user.id,
+            self._codec.encode(session),
+            session.touched_at,
+            session.expires_at,
+            session.ends_at,
+        )
 
-def _session(row: Row) -> Session | None:
-    key, record, touched_at, expires_at = row
-    try:
-        # What was edited by hand may have become text.
-        payload = record.encode() if isinstance(record, str) else record
-        if not (isinstance(key, str) and isinstance(payload, bytes)):
-            raise CorruptRecord("not the columns of a session")
-        if not (isinstance(touched_at, float) and isinstance(expires_at, float)):
-            raise CorruptRecord("times that are no numbers")
-        return decode(SessionKey(key), payload, touched_at, expires_at)
-    except CorruptRecord as exc:
-        log.warning("corrupt_record", store="sqlite", session=str(key)[:12], error=str(exc))
-        return None
+    def _session(self, row: Row) -> Session | None:
+        key, record, touched_at, expires_at = row
+        try:
+            # What was edited by hand may have become text.
+            payload = record.encode() if isinstance(record, str) else record
+            if not (isinstance(key, str) and isinstance(payload, bytes)):
+                raise CorruptRecord("not the columns of a session")
+            if not (isinstance(touched_at, float) and isinstance(expires_at, float)):
+                raise CorruptRecord("times that are no numbers")
+            return self._codec.decode(SessionKey(key), payload, touched_at, expires_at)
+        except CorruptRecord as exc:
+            log.warning("corrupt_record", store="sqlite", session=str(key)[:12], error=str(exc))
+            return None
 
 
 def _purge(db: sqlite3.Connection, now: float) -> None:

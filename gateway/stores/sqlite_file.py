@@ -7,7 +7,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from errno import EISDIR
@@ -168,16 +168,25 @@ def _prepare(db: sqlite3.Connection, deadline: float) -> None:
         _create_tables(db)
 
 
-def _create_tables(db: sqlite3.Connection) -> None:
+@contextlib.contextmanager
+def in_one_step(db: sqlite3.Connection) -> Iterator[None]:
+    """Write all of it or nothing, and let nobody else write meanwhile."""
     db.execute("BEGIN IMMEDIATE")
     try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        # SQLite has done so itself where the disk is full.
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _create_tables(db: sqlite3.Connection) -> None:
+    with in_one_step(db):
         if _version(db) == 0:  # it may have taken another process's turn to get here
             for statement in _SCHEMA:
                 db.execute(statement)
-        db.execute("COMMIT")
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
 
 
 def _use_wal(db: sqlite3.Connection, deadline: float) -> None:

@@ -53,8 +53,17 @@ class FakeStore:
             raise self.error
         self.touches.append(session)
 
+    async def update(self, session: Session) -> bool:
+        return session.key in self.kept
+
+    async def replace(self, old: Session, new: Session, *, left: Session | None = None) -> bool:
+        return old.key in self.kept
+
     async def delete(self, key: SessionKey) -> bool:
         return self.kept.pop(key, None) is not None
+
+    async def delete_many(self, keys: Sequence[SessionKey]) -> int:
+        return sum([await self.delete(key) for key in keys])
 
     async def find(self, session_id: SessionId) -> Session | None:
         return None
