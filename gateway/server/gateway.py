@@ -30,7 +30,8 @@ from gateway.rules.shaping import field_lines, names_of
 from gateway.server.auth_endpoints import AuthEndpoints
 from gateway.server.forwarding import Forwarder
 from gateway.server.shaping import Shaper, shaper
-from gateway.stores.cached import CachedSessions, Held
+from gateway.stores.cached import CachedSessions
+from gateway.stores.held import Held
 from gateway.telemetry.metrics import Metrics, RouteMeter
 from gateway.upstream.deadlines import Deadlines
 from gateway.upstream.dialing import SystemResolver

@@ -39,7 +39,7 @@ from gateway.server.forwarding import check_length
 from gateway.server.gateway import Gateway, Identity, RoutePlan
 from gateway.server.head import Head, expects_continue, read_head
 from gateway.server.websocket import is_websocket, refused_upgrade
-from gateway.stores.cached import Held
+from gateway.stores.held import Held
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.records import RequestLog, fingerprint
 
