@@ -86,9 +86,11 @@ def execute(args: argparse.Namespace) -> int:
 
 
 async def _act(args: argparse.Namespace, config: SessionConfig) -> int:
+    from gateway.stores.codec import codec_for
     from gateway.stores.opening import open_store
 
-    store = open_store(config.store, timeout=config.store_timeout)
+    codec = codec_for(config.secrets, encrypt=config.encrypt)
+    store = open_store(config.store, timeout=config.store_timeout, codec=codec)
     try:
         await store.open()
         match args.action:

@@ -116,10 +116,14 @@ class SessionConfig:
     """URL, maybe with a password. A relative SQLite path is already made absolute from the file's
     folder."""
     secrets: tuple[str, ...] = field(repr=False)
-    """The first signs, all verify. Empty: none was given."""
+    """The first signs and seals, all verify and open. Empty: none was given."""
+    encrypt: bool
+    """Whether stores get sessions sealed; only with a secret."""
     cookie: CookieShape
     lifetime: Lifetime
     cache: bool
+    stale_for: float
+    """Seconds that sessions may be stale while the store cannot be asked; 0: none is served."""
     store_timeout: float
 
 

@@ -22,6 +22,7 @@ from gateway.config.kinds import (
     HeaderName,
     Label,
     One,
+    OnStoreOutage,
     OneOrMany,
     PageAddress,
     PermissionName,
@@ -60,8 +61,12 @@ class SessionSettings(Strict):
     """``memory://``, ``sqlite:///file`` (relative to the configuration's folder),
     ``redis://host:port/db`` or ``rediss://``. Default ``sqlite:///gateway-sessions.db``."""
     secret: Annotated[tuple[Text, ...], Filled, OneOrMany] = ()
-    """Signs the gateway's own forms: the first signs, all verify. Unset: made at start, so that no
-    other process accepts them."""
+    """Seals sessions in the store and signs the gateway's own forms: the first of a list seals and
+    signs, all open and verify. Unset: sessions are stored as plain JSON, and forms are signed with
+    a secret made at start, so that no other process accepts them."""
+    encrypt: Flag = True
+    """Whether sessions are sealed in the store, where there is a ``secret`` (AES-256-GCM). Default
+    true; what was stored before it was switched is still read."""
     cookie: CookieSettings = CookieSettings()
     """How the cookie looks."""
     max_age: Duration = 30 * 86400.0
@@ -73,8 +78,10 @@ class SessionSettings(Strict):
     cache: Flag = True
     """Whether sessions are remembered in the process, kept true by the store. Default true; false:
     every request asks the store."""
-    on_store_outage: Literal["reject"] = "reject"
-    """``reject``: 503, and the cookie is kept. Default."""
+    on_store_outage: OnStoreOutage = 0.0
+    """What happens to requests whose session cannot be asked for. ``reject``: 503, and the cookie
+    is kept. ``serve_stale 60s``: those whose session was true so long ago pass, marked as stale.
+    Default ``reject``."""
     store_timeout: Duration = 1.0
     """How long the store may take to answer. Default 1s."""
 

@@ -36,8 +36,9 @@ from gateway.server.near import NearSide, urls
 from gateway.server.pipeline import Pipeline
 from gateway.server.signals import Signals
 from gateway.stores.cached import CachedSessions
+from gateway.stores.codec import CurrentCodec, codec_for
 from gateway.stores.opening import open_store
-from gateway.stores.protocol import SessionStore
+from gateway.stores.protocol import Codec, SessionStore
 from gateway.telemetry import totals
 from gateway.telemetry.logs import configure
 from gateway.telemetry.metrics import Metrics
@@ -140,7 +141,10 @@ class App:
         self._pipeline.gateway.close()
 
     async def _open_store(self, config: Config, stack: AsyncExitStack) -> SessionStore:
-        store = open_store(config.session.store, timeout=config.session.store_timeout)
+        self._codec = CurrentCodec(_codec(config))
+        store = open_store(
+            config.session.store, timeout=config.session.store_timeout, codec=self._codec
+        )
         stack.push_async_callback(store.close)
         await store.open()
         return store
@@ -279,6 +283,7 @@ class App:
         except BaseException:
             gateway.close()
             raise
+        self._codec.use(_codec(config))
         old, self._pipeline.gateway = self._pipeline.gateway, gateway
         old.close()
         self.config = config
@@ -344,6 +349,10 @@ async def serve(config: Config, *, ready: Callable[[list[str]], None] | None = N
     finally:
         sockets.close()
     log.info("stopped")
+
+
+def _codec(config: Config) -> Codec:
+    return codec_for(config.session.secrets, encrypt=config.session.encrypt)
 
 
 def load_successor(config: Config) -> Config:

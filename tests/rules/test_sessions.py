@@ -172,7 +172,8 @@ def test_a_record_as_the_first_gateways_wrote_it_is_read() -> None:
     record = (
         b'{"v":1,"id":"id","user":{"id":"ada","provider":"corp","name":"Ada",'
         b'"email":"ada@example.com","image":"https://example.com/a.png",'
-        b'"roles":["admin","r,o|l e"],"permissions":["reports:read"]},"created_at":5000.0,"ends_at":6000.0}'
+        b'"roles":["admin","r,o|l e"],"permissions":["reports:read"]},'
+        b'"created_at":5000.0,"ends_at":6000.0}'
     )
     assert decode(KEY, record, 5000.0, 5100.0) == a_session()
     assert encode(a_session()) == record  # and they read what has nothing new in it

@@ -23,9 +23,11 @@ def build_session(
     return SessionConfig(
         store=_store(settings.store, folder, report),
         secrets=settings.secret,
+        encrypt=_encrypt(settings, report),
         cookie=_cookie(settings.cookie, public_url, report),
         lifetime=_lifetime(settings, report),
         cache=settings.cache,
+        stale_for=_stale_for(settings, report),
         store_timeout=settings.store_timeout,
     )
 
@@ -35,11 +37,26 @@ def _judge_secrets(settings: SessionSettings, report: Report) -> None:
         if len(secret) < SHORTEST_SECRET:
             message = f"a secret under {SHORTEST_SECRET} characters can be guessed"
             report.warn(("session", "secret", index), message)
-    if not settings.secret and settings.store.startswith(("redis://", "rediss://")):
+    if not settings.secret and not settings.store.startswith(("memory://", "sqlite://")):
         report.warn(
             ("session", "store"),
-            "without session.secret, a form made by one process is refused by every other one",
+            "without session.secret, sessions are not sealed there, and a form made by one process"
+            " is refused by every other one",
         )
+
+
+def _encrypt(settings: SessionSettings, report: Report) -> bool:
+    if not settings.encrypt or settings.secret or not report.sound("session", "secret"):
+        return settings.encrypt and bool(settings.secret)
+    if "encrypt" in settings.model_fields_set:
+        report.error(("session", "encrypt"), "needs session.secret, to seal sessions with")
+    return False
+
+
+def _stale_for(settings: SessionSettings, report: Report) -> float:
+    if settings.on_store_outage and not settings.cache:
+        report.error(("session", "on_store_outage"), "serve_stale needs session.cache: true")
+    return settings.on_store_outage
 
 
 def _store(url: str, folder: Path, report: Report) -> str:
