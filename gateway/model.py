@@ -274,6 +274,8 @@ class Route:
     access: Access = Access.DENY
     rules: Rules = Rules()
     when_denied: WhenDenied = WhenDenied()
+    stale_for: float = 0.0
+    """Seconds that a session may be stale while the store cannot be asked; 0: 503."""
     forwarding: Forwarding = field(default_factory=lambda: Forwarding(upstream=""))
     allow_in_path: frozenset[str] = frozenset()
     """Of ``%2F %3F %23 ; %25``: what this route takes in a path though parsers differ on it."""

@@ -64,6 +64,8 @@ def load(text: str, file: str, env: Mapping[str, str]) -> Config:
             roles=roles,
             own_paths={"server.base_path": server.base_path, "login.path": login.path},
             identity_headers=tuple(headers),
+            stale_for=session.stale_for,
+            cache=session.cache,
         ),
         report,
     )

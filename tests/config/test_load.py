@@ -64,6 +64,7 @@ def test_the_smallest_file() -> None:
     assert read.session.cookie == CookieShape(name="gateway_session")
     assert read.session.lifetime == Lifetime()
     assert (read.session.cache, read.session.store_timeout) == (True, 1.0)
+    assert read.session.stale_for == 0.0
     assert read.identity_headers == PRESETS["gateway"]
     assert read.login.path == "/_gateway/auth"
     assert (read.login.url, read.login.providers) == (None, ())
@@ -479,3 +480,21 @@ def test_templates_are_checked_and_found_beside_the_file(tmp_path: Path) -> None
         "{{ title }} {% for n in range(3) %}{{ loop.index }}{% endfor %}"
     )
     assert config("server: {templates: pages}\n", tmp_path).server.templates == folder
+
+
+def test_what_a_store_outage_means_is_the_route_s_to_say() -> None:
+    read = config(
+        "session: {on_store_outage: serve_stale 90s}\n"
+        "defaults: {access: login}\n"
+        "routes:\n"
+        "  - {path: /usual, access: login}\n"
+        "  - {path: /strict, access: optional, on_store_outage: reject}\n"
+        "  - {path: /long, access: login, on_store_outage: serve_stale 5m}\n"
+    )
+    assert read.session.stale_for == 90.0
+    assert {route.pattern: route.stale_for for route in read.table.routes} == {
+        "/usual": 90.0,
+        "/strict": 0.0,
+        "/long": 300.0,
+    }
+    assert read.table.fallback.stale_for == 90.0
