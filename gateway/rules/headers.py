@@ -99,6 +99,7 @@ _STEERING = frozenset(
 _ALWAYS_SAID = (
     "X-Request-Id",
     "X-Gateway-Assertion",
+    "X-Session-Stale",
     "X-Forwarded-For",
     "X-Forwarded-Proto",
     "X-Forwarded-Host",

@@ -10,6 +10,8 @@ from urllib.parse import quote
 from gateway.model import Caller, IdentityField, Session
 
 REQUEST_ID = "X-Request-Id"
+STALE = "X-Session-Stale"
+"""``1`` where the session store could not be asked: who it is was true a while ago."""
 
 PRESETS: Mapping[str, Mapping[str, IdentityField]] = {
     "gateway": {

@@ -13,7 +13,7 @@ from gateway.server.answers import Answer, render
 from gateway.server.connection import Connection
 
 if TYPE_CHECKING:
-    from gateway.server.gateway import RoutePlan
+    from gateway.server.gateway import Identity, RoutePlan
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -39,6 +39,8 @@ class Exchange:
     """The client's address; empty until it is known how far that can be trusted."""
     user = ""
     session: SessionId | None = None
+    identity: Identity | None = None
+    """Who asks, where the route asked."""
     trace_id = ""
     """Of the ``traceparent`` that the upstream gets, where there is a valid one."""
     bytes_in = 0

@@ -23,7 +23,7 @@ from gateway.model import (
 from gateway.rates.protocol import Rates
 from gateway.rules import csrf
 from gateway.rules.headers import RequestFields, fold
-from gateway.rules.identity import REQUEST_ID, identity_block
+from gateway.rules.identity import REQUEST_ID, STALE, identity_block
 from gateway.rules.paths import under
 from gateway.rules.roles import is_plain_name
 from gateway.rules.shaping import field_lines, names_of
@@ -63,6 +63,8 @@ class RoutePlan:
     shaper: Shaper | None
     """Changes the answers, the upstream's and our own; None where nothing is to be changed."""
     rate_limit: RateLimit | None
+    stale_for: float
+    """Seconds that a session may be stale while the store cannot be asked; 0: 503."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Identity:
     caller: Caller
     block: bytes
     """The identity headers as they stand on the wire."""
+    stale: bool
+    """Whether the store could not confirm the session."""
 
 
 class Gateway:
@@ -169,6 +173,7 @@ class Gateway:
                 else frozenset(target.authority for target in upstream.targets),
             ),
             rate_limit=forwarding.rate_limit,
+            stale_for=route.stale_for,
         )
 
     def plan(self, route: Route) -> RoutePlan:
@@ -190,12 +195,10 @@ class Gateway:
         unspeakable = [n for n in (*user.roles, *user.permissions) if not is_plain_name(n)]
         if unspeakable:
             self._log_dropped(user.id, unspeakable)
-        identity = Identity(
-            self._era,
-            session,
-            caller,
-            identity_block(self.config.identity_headers, session, caller),
-        )
+        block = identity_block(self.config.identity_headers, session, caller)
+        if held.stale:
+            block += b"%b: 1\r\n" % STALE.encode()
+        identity = Identity(self._era, session, caller, block, held.stale)
         held.caller = identity
         return identity
 

@@ -39,6 +39,7 @@ from gateway.server.forwarding import check_length
 from gateway.server.gateway import Gateway, Identity, RoutePlan
 from gateway.server.head import Head, expects_continue, read_head
 from gateway.server.websocket import is_websocket, refused_upgrade
+from gateway.stores.breaker import StoreResting
 from gateway.stores.held import Held
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.records import RequestLog, fingerprint
@@ -143,8 +144,9 @@ class Pipeline:
         plan = exchange.plan = gateway.plan(route)
         identity = None
         if head.key is not None and route.access not in _NOBODY_ASKED:
-            identity = self._known(gateway, head.key) or await self._ask(gateway, head.key)
+            identity = self._known(gateway, head.key) or await self._ask(gateway, head.key, plan)
             if identity is not None:
+                exchange.identity = identity
                 exchange.user = identity.caller.user.id
                 exchange.session = identity.session.id
         decision = decide(
@@ -187,17 +189,20 @@ class Pipeline:
             held = self._touch(gateway, held, now)
         return gateway.identity(held)
 
-    async def _ask(self, gateway: Gateway, key: SessionKey) -> Identity | None:
+    async def _ask(self, gateway: Gateway, key: SessionKey, plan: RoutePlan) -> Identity | None:
         """Return who holds the session, as the store knows; None where there is none."""
         self._metrics.cache_misses += 1
         try:
-            held = await gateway.sessions.get(key)
+            held = await gateway.sessions.get(key, stale_for=plan.stale_for)
         except StoreError:
             self._metrics.store_errors += 1
             raise
         now = self._wall()
         if held is None or sessions.is_over(held.session, now):
             return None
+        if held.stale:  # its end stands: nobody could be told of another one
+            self._metrics.stale_sessions += 1
+            return gateway.identity(held)
         return gateway.identity(self._touch(gateway, held, now))
 
     def _touch(self, gateway: Gateway, held: Held, now: float) -> Held:
@@ -325,7 +330,7 @@ class Pipeline:
         if exchange.status:
             exchange.connection.break_off()
             return False
-        if not isinstance(error, ClientError | Overloaded):
+        if not isinstance(error, ClientError | Overloaded | StoreResting):
             log.warning(
                 "request failed",
                 request_id=exchange.request_id,
@@ -370,4 +375,5 @@ class Pipeline:
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
             trace_id=exchange.trace_id,
+            stale=exchange.identity is not None and exchange.identity.stale,
         )

@@ -67,6 +67,11 @@ _BY_REASON: dict[Reason, tuple[str, str]] = {
         "Too much at once",
         "More is asked of the service than it can answer now. Try again in a moment.",
     ),
+    Reason.STORE_UNAVAILABLE: (
+        "Your sign-in cannot be checked now",
+        "The place where sign-ins are kept does not answer. Nobody was signed out: "
+        "try again in a moment, there is no need to sign in again.",
+    ),
     Reason.DRAINING: ("Restarting", "The service is restarting. Try again in a moment."),
     Reason.SIGN_IN_BUSY: (
         "Too many people are signing in",

@@ -66,6 +66,7 @@ def test_what_applications_need_goes_on(name: str) -> None:
         "X-Auth_Provider", "X_Request_Id",
         # ours, whatever the identity headers are
         "X-Gateway-Assertion", "X_Gateway_Assertion", "X-Forwarded-For", "X_Forwarded_For",
+        "X-Session-Stale", "x.session_stale",
         "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "Forwarded",
         # of one connection only
         "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "TE",
