@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from gateway.errors import StoreUnavailable
+from gateway.rules import redis_urls
 from gateway.stores.codec import PLAIN
 from gateway.stores.protocol import Codec, SessionStore
 
-SCHEMES = ("memory", "sqlite", "redis", "rediss")
+SCHEMES = ("memory", "sqlite", *redis_urls.SCHEMES, "postgresql")
 """What ``session.store`` may begin with."""
 
 
@@ -33,10 +34,14 @@ def open_store(url: str, *, timeout: float, codec: Codec = PLAIN) -> SessionStor
 
             # Three slashes and a relative path, or four and an absolute one, as is usual.
             return SqliteStore(rest.removeprefix("/"), timeout=timeout, codec=codec)
-        case "redis" | "rediss":
+        case _ if scheme in redis_urls.SCHEMES:
             from gateway.stores.redis import RedisStore
 
             return RedisStore(url, timeout=timeout, codec=codec)
+        case "postgresql":
+            from gateway.stores.postgres import PostgresStore
+
+            return PostgresStore(url, timeout=timeout, codec=codec)
         case _:
             # The URL may hold a password: not even a part of it is repeated.
             known = ", ".join(f"{name}://" for name in SCHEMES)
