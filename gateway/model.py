@@ -97,6 +97,14 @@ class Session:
         return not self.user.id
 
 
+class Remember(StrEnum):
+    """Whether the cookie of a sign-in outlives the browser: ``session.remember``."""
+
+    ALWAYS = "always"
+    ASK = "ask"
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifetime:
     """How long sessions live: ``session.max_age``, ``idle_timeout`` and ``update_age``."""

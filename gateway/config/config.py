@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,8 @@ from gateway.model import (
     IdentityField,
     Lifetime,
     Network,
+    Remember,
+    Token,
     Upstream,
 )
 from gateway.rules.policy_tests import PolicyTest
@@ -119,6 +121,12 @@ class SessionConfig:
     """The first signs and seals, all verify and open. Empty: none was given."""
     encrypt: bool
     """Whether stores get sessions sealed; only with a secret."""
+    anonymous: bool
+    """Whether visitors get sessions."""
+    remember: Remember
+    max_per_user: int | None
+    new_token: Callable[[], Token] | None
+    """The operator's own; None: ours."""
     cookie: CookieShape
     lifetime: Lifetime
     cache: bool

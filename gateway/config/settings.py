@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, model_validator
 from gateway.config.kinds import (
     CookieName,
     CookiePath,
+    Count,
     Duration,
     Filled,
     Flag,
@@ -75,6 +76,20 @@ class SessionSettings(Strict):
     """Time without a request after which a session ends. Unset: 12h, or ``max_age`` if shorter."""
     update_age: Duration = 300.0
     """The expiry is moved at most this often. Unset: 5m, or half of ``idle_timeout`` if shorter."""
+    anonymous: Flag = False
+    """Whether a visitor without a session gets one at a route with ``access: optional``, so that
+    upstreams can keep something for them; at sign-in it goes over to the new session. Default
+    false."""
+    remember: Literal["always", "ask", "never"] = "always"
+    """Whether the cookie outlives the browser: ``ask`` puts a box on the sign-in page that is to
+    be ticked for it. Default ``always``."""
+    max_per_user: Annotated[Count | None, Given] = None
+    """Sessions that a user may have at once: one more sign-in ends the oldest. Unset: any
+    number."""
+    token: Annotated[Text | None, Given] = None
+    """A function of yours that makes the tokens in cookies, ``package.module:function`` or
+    ``file.py:function``: without arguments, each time another text of 16 to 512 letters, digits and
+    ``-._~`` that nobody can guess. Unset: 256 random bits."""
     cache: Flag = True
     """Whether sessions are remembered in the process, kept true by the store. Default true; false:
     every request asks the store."""

@@ -20,6 +20,7 @@ from gateway.config.config import Config, UsersProvider
 from gateway.config.load import load_file
 from gateway.config.users_file import load_users
 from gateway.errors import ConfigError, GatewayError, StoreError
+from gateway.formats import token
 from gateway.login.passwords import Passwords
 from gateway.login.users import UsersFile
 from gateway.rates.memory import MemoryRates
@@ -37,6 +38,7 @@ from gateway.server.pipeline import Pipeline
 from gateway.server.signals import Signals
 from gateway.stores.cached import CachedSessions
 from gateway.stores.codec import CurrentCodec, codec_for
+from gateway.stores.keeper import Keeper
 from gateway.stores.opening import open_store
 from gateway.stores.protocol import Codec, SessionStore
 from gateway.telemetry import totals
@@ -157,7 +159,18 @@ class App:
             wall=self._clock.wall,
         )
 
+    def _keeper(self, config: Config) -> Keeper:
+        return Keeper(
+            self._store,
+            config.session.lifetime,
+            max_per_user=config.session.max_per_user,
+            new_token=config.session.new_token,
+            wall=self._clock.wall,
+        )
+
     def _build(self, config: Config) -> Gateway:
+        keeper = self._keeper(config)
+        key_of = token.key_of if config.session.new_token is None else token.key_of_any
         endpoints = AuthEndpoints(
             login=config.login,
             base_path=config.server.base_path,
@@ -165,8 +178,10 @@ class App:
             cookie=config.session.cookie,
             secrets=config.session.secrets or (self._share.form_secret,),
             lifetime=config.session.lifetime,
-            store=self._store,
+            remember=config.session.remember,
+            keeper=keeper,
             sessions=self._sessions,
+            key_of=key_of,
             roles=config.roles,
             users={provider.id: self._users(provider) for provider in config.login.providers},
             wall=self._clock.wall,
@@ -175,6 +190,8 @@ class App:
         gateway = Gateway(
             config,
             sessions=self._sessions,
+            keeper=keeper,
+            key_of=key_of,
             endpoints=endpoints,
             metrics=self._metrics,
             deadlines=self._deadlines,

@@ -7,7 +7,7 @@ from functools import partial
 
 from gateway.config.config import LoginConfig
 from gateway.errors import Reason
-from gateway.model import CookieShape, Lifetime
+from gateway.model import CookieShape, Lifetime, Remember, SessionKey
 from gateway.rules.identity import effective_roles, isoformat
 from gateway.rules.roles import RoleTable
 from gateway.server import pages
@@ -18,7 +18,7 @@ from gateway.server.replies import reply
 from gateway.server.sign_in import ANY_MESSAGE, MESSAGES, Authenticator, SignIn
 from gateway.server.sign_out import SignOut
 from gateway.server.visitors import Headers, Sessions, Visitors
-from gateway.stores.protocol import SessionStore
+from gateway.stores.keeper import Keeper
 
 _Handler = Callable[[PageRequest], Awaitable[Answer]]
 
@@ -38,8 +38,10 @@ class AuthEndpoints:
         cookie: CookieShape,
         secrets: tuple[str, ...],
         lifetime: Lifetime,
-        store: SessionStore,
+        remember: Remember,
+        keeper: Keeper,
         sessions: Sessions,
+        key_of: Callable[[str], SessionKey | None],
         roles: RoleTable,
         users: Mapping[str, Authenticator],
         wall: Callable[[], float],
@@ -48,6 +50,7 @@ class AuthEndpoints:
         """Join what the endpoints need.
 
         Args:
+            key_of: Returns under what the store keeps the session of a cookie's value.
             secrets: At least one, and the same in every worker; the first signs, all verify.
             users: Who can sign in, by the id of the provider; every provider of ``login`` is there.
             wall: Unix seconds.
@@ -63,6 +66,7 @@ class AuthEndpoints:
             secrets=secrets,
             lifetime=lifetime,
             sessions=sessions,
+            key_of=key_of,
             wall=wall,
             random=random,
         )
@@ -71,20 +75,16 @@ class AuthEndpoints:
             login=login,
             public_url=public_url,
             cookie=cookie,
-            lifetime=lifetime,
-            store=store,
-            sessions=sessions,
+            remember=remember,
+            keeper=keeper,
             users=users,
-            wall=wall,
-            random=random,
         )
         sign_out = SignOut(
             visitors=self._visitors,
             login_path=login.path,
             public_url=public_url,
             cookie=cookie,
-            store=store,
-            sessions=sessions,
+            keeper=keeper,
         )
         path = login.path
         self._handlers: dict[str, dict[str, _Handler]] = {

@@ -17,6 +17,7 @@ from gateway.model import (
     RateLimit,
     Route,
     Session,
+    SessionKey,
     Target,
     Upstream,
 )
@@ -32,6 +33,7 @@ from gateway.server.forwarding import Forwarder
 from gateway.server.shaping import Shaper, shaper
 from gateway.stores.cached import CachedSessions
 from gateway.stores.held import Held
+from gateway.stores.keeper import Keeper
 from gateway.telemetry.metrics import Metrics, RouteMeter
 from gateway.upstream.deadlines import Deadlines
 from gateway.upstream.dialing import SystemResolver
@@ -89,6 +91,8 @@ class Gateway:
         config: Config,
         *,
         sessions: CachedSessions,
+        keeper: Keeper,
+        key_of: Callable[[str], SessionKey | None],
         endpoints: AuthEndpoints,
         metrics: Metrics,
         deadlines: Deadlines,
@@ -101,6 +105,11 @@ class Gateway:
         self.rates = rates
         self._era = object()  # a cached session must not keep a whole old configuration alive
         self.sessions = sessions
+        self.keeper = keeper
+        self.key_of = key_of
+        """Under what the store keeps the session of a cookie's value; None: it is no token."""
+        self.anonymous = config.session.anonymous
+        """Whether visitors get sessions."""
         self.endpoints = endpoints
         self.table = config.table
         self.roles = config.roles

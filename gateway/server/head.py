@@ -20,7 +20,6 @@ from gateway.errors import (
     HeadTooLarge,
     VersionRefused,
 )
-from gateway.formats.token import key_of
 from gateway.model import SessionKey
 from gateway.rules import cookies, provenance
 from gateway.rules.forwarded import client_address, is_trusted
@@ -126,7 +125,7 @@ def _read(gateway: Gateway, connection: Connection, message: RawRequestMessage) 
         fields=message.raw_headers,
         version=message.version,
         host_header=host,
-        key=None if token is None else key_of(token.decode("latin-1")),
+        key=None if token is None else gateway.key_of(token.decode("latin-1")),
         others=others,
         client=client,
         request_id=request_id,

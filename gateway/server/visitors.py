@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from gateway.formats.token import key_of
 from gateway.model import CookieShape, Lifetime, Session, SessionKey
 from gateway.rules import csrf
 from gateway.rules.redirects import safe_return_to
 from gateway.rules.sessions import due, is_over
 from gateway.rules.set_cookie import set_cookie
 from gateway.server.answers import PageRequest
+from gateway.stores.keeper import Visit
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -53,6 +53,7 @@ class Visitors:
         secrets: tuple[str, ...],
         lifetime: Lifetime,
         sessions: Sessions,
+        key_of: Callable[[str], SessionKey | None],
         wall: Callable[[], float],
         random: Callable[[int], bytes],
     ) -> None:
@@ -65,19 +66,24 @@ class Visitors:
         self._secrets = secrets
         self._lifetime = lifetime
         self._sessions = sessions
+        self._key_of = key_of
         self._wall = wall
         self._random = random
 
     def key(self, request: PageRequest) -> SessionKey | None:
         """Return under what the store would keep the session of the cookie that was sent."""
-        return key_of(request.cookies.get(self._cookie.name, ""))
+        return self._key_of(request.cookies.get(self._cookie.name, ""))
+
+    def visit(self, request: PageRequest) -> Visit:
+        """Return from where the visitor comes, for a session that is to remember it."""
+        return Visit(device=request.headers.get("User-Agent", ""), address=request.client)
 
     async def session(self, request: PageRequest) -> Session | None:
-        """Return the visitor's session, if it is alive; this counts as use of it."""
+        """Return the session of a visitor who is signed in; this counts as use of it."""
         key = self.key(request)
         held = None if key is None else await self._sessions.get(key)
         now = self._wall()
-        if held is None or is_over(held.session, now):
+        if held is None or held.session.anonymous or is_over(held.session, now):
             return None
         if due(held.session, self._lifetime, now=now):
             held = self._sessions.touch_soon(held.session)

@@ -22,11 +22,12 @@ from gateway.errors import (
     TooManyAttempts,
 )
 from gateway.formats.token import key_of
-from gateway.model import CookieShape, Lifetime, RoleGrant, Session, SessionKey, User
+from gateway.model import CookieShape, Lifetime, Remember, RoleGrant, Session, SessionKey, User
 from gateway.rules.roles import compile_roles
 from gateway.server.answers import Answer, PageRequest
 from gateway.server.auth_endpoints import AuthEndpoints
 from gateway.stores.cached import CachedSessions
+from gateway.stores.keeper import Keeper
 from gateway.stores.memory import MemoryStore
 
 HTTPS = "https://app.example.com"
@@ -140,7 +141,11 @@ class Browser:
 
 
 def browser(
-    *, login: LoginConfig = LOGIN, public_url: str = HTTPS, store: MemoryStore | None = None
+    *,
+    login: LoginConfig = LOGIN,
+    public_url: str = HTTPS,
+    store: MemoryStore | None = None,
+    remember: Remember = Remember.ALWAYS,
 ) -> Browser:
     clock = [1_000_000.0]
     numbers = count(1)
@@ -153,7 +158,14 @@ def browser(
         cookie=COOKIE,
         secrets=("secret",),
         lifetime=LIFETIME,
-        store=store,
+        remember=remember,
+        keeper=Keeper(
+            store,
+            LIFETIME,
+            wall=lambda: clock[0],
+            random=lambda size: next(numbers).to_bytes(size, "big"),
+        ),
+        key_of=key_of,
         sessions=CachedSessions(store, enabled=True, lifetime=LIFETIME, wall=lambda: clock[0]),
         roles=ROLES,
         users={"local": people},
@@ -631,7 +643,9 @@ async def test_a_secret_is_needed() -> None:
             cookie=COOKIE,
             secrets=(),
             lifetime=LIFETIME,
-            store=MemoryStore(),
+            remember=Remember.ALWAYS,
+            keeper=Keeper(MemoryStore(), LIFETIME),
+            key_of=key_of,
             sessions=CachedSessions(
                 MemoryStore(), enabled=True, lifetime=LIFETIME, wall=lambda: 0.0
             ),

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from gateway.config.build.store import build_store
 from gateway.config.config import SessionConfig
+from gateway.config.python_code import load_function
 from gateway.config.report import Report
 from gateway.config.settings import CookieSettings, SessionSettings
-from gateway.model import CookieShape, Lifetime
+from gateway.formats import token
+from gateway.model import CookieShape, Lifetime, Remember, Token
 
 SHORTEST_SECRET = 32
 """Characters; in hexadecimal that is 128 bits."""
+
+_SAMPLES = 8
 
 
 def build_session(
@@ -21,9 +27,13 @@ def build_session(
     if report.sound("session", "secret"):
         _judge_secrets(settings, report)
     return SessionConfig(
-        store=_store(settings.store, folder, report),
+        store=build_store(settings.store, folder, report),
         secrets=settings.secret,
         encrypt=_encrypt(settings, report),
+        anonymous=settings.anonymous,
+        remember=Remember(settings.remember),
+        max_per_user=settings.max_per_user,
+        new_token=_new_token(settings.token, folder, report),
         cookie=_cookie(settings.cookie, public_url, report),
         lifetime=_lifetime(settings, report),
         cache=settings.cache,
@@ -59,39 +69,28 @@ def _stale_for(settings: SessionSettings, report: Report) -> float:
     return settings.on_store_outage
 
 
-def _store(url: str, folder: Path, report: Report) -> str:
-    path = ("session", "store")
-    if not report.sound(*path) or url == "memory://":
-        return url
-    if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
-        file = folder.absolute() / url.removeprefix("sqlite:///")
-        if not file.parent.is_dir():
-            report.error(path, "the database's folder does not exist")
-        elif file.is_dir():
-            report.error(path, "expected a file after sqlite:///, not a folder")
-        return f"sqlite:///{file}"
-    if not _is_redis(url):
-        report.error(
-            path,
-            "expected memory://, sqlite:///file, redis://host:port/db or rediss://host:port/db",
-        )
-    return url
-
-
-def _is_redis(url: str) -> bool:
+def _new_token(text: str | None, folder: Path, report: Report) -> Callable[[], Token] | None:
+    if text is None or not report.sound("session", "token"):
+        return None
     try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return False
-    database = parts.path.removeprefix("/")
-    return (
-        parts.scheme in ("redis", "rediss")
-        and bool(host)
-        and url.isprintable()
-        and (not database or database.isdecimal())
-        and not (parts.query or parts.fragment)
-    )
+        make = load_function(text, folder)
+    except ValueError as exc:
+        report.error(("session", "token"), str(exc))
+        return None
+
+    def new_token() -> Token:
+        return token.checked(make())
+
+    try:
+        several = {new_token() for _ in range(_SAMPLES)}
+    except ValueError as exc:
+        report.error(("session", "token"), f"made something else than a token: {exc}")
+    except Exception as exc:
+        report.error(("session", "token"), f"failed: {type(exc).__name__}")
+    else:
+        if len(several) < _SAMPLES:
+            report.error(("session", "token"), "made the same token twice")
+    return new_token
 
 
 def _cookie(settings: CookieSettings, public_url: str, report: Report) -> CookieShape:
