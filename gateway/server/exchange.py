@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiohttp.http import RawRequestMessage
@@ -41,6 +42,8 @@ class Exchange:
     session: SessionId | None = None
     identity: Identity | None = None
     """Who asks, where the route asked."""
+    set_cookies: tuple[bytes, ...] = ()
+    """Header lines that give the browser its session, whatever the answer is."""
     trace_id = ""
     """Of the ``traceparent`` that the upstream gets, where there is a valid one."""
     bytes_in = 0
@@ -88,6 +91,10 @@ class Exchange:
         self.status = answer.status
         self.reason = answer.reason
         self.bytes_out = len(answer.body)
+        if self.set_cookies:
+            cookies = [line.decode("latin-1").split(": ", 1) for line in self.set_cookies]
+            fields = ((name, value) for name, value in cookies)
+            answer = replace(answer, headers=(*answer.headers, *fields))
         transport.write(
             render(
                 answer,

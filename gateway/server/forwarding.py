@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from aiohttp.streams import EMPTY_PAYLOAD
 
@@ -12,6 +13,7 @@ from gateway.errors import (
     ClientError,
     GatewayError,
     Reason,
+    SessionEnded,
     TooLarge,
     UpstreamProtocol,
     UpstreamTimeout,
@@ -22,6 +24,9 @@ from gateway.server.exchange import Exchange
 from gateway.server.tunnel import tunnel
 from gateway.upstream.connection import ResponseHead, UpstreamConnection
 from gateway.upstream.lending import Lender
+
+if TYPE_CHECKING:
+    from gateway.server.under_way import UnderWay
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110 section 9.2.2
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -230,7 +235,8 @@ class Forwarder:
                 sink(body)
             if not upstream.complete:
                 upstream.stream_to(sink, idle=pool.upstream.timeouts.idle)
-                await upstream.finished()
+                with _listed(exchange, lambda: upstream.fail(SessionEnded())):
+                    await upstream.finished()
             if chunked:
                 transport.write(_LAST_CHUNK)
             exchange.reason = Reason.OK
@@ -255,6 +261,8 @@ class Forwarder:
             head += cache_lines(said, lines, exchange.session is not None)
         if cookies:
             head += self._foreign(cookies)
+        if exchange.set_cookies:
+            head += exchange.set_cookies
         if not dated:
             head.append(b"Date: " + self._date())
         if framing:
@@ -299,12 +307,22 @@ class Forwarder:
         if upstream.field(b"upgrade").lower() != b"websocket":
             raise UpstreamProtocol("101 to another protocol than the one that was asked for")
         head = [b"HTTP/1.1 101 Switching Protocols", *response.lines]
-        head += self._foreign(response.cookies)
+        head += [*self._foreign(response.cookies), *exchange.set_cookies]
         head += [b"Upgrade: websocket", b"Connection: Upgrade", b"\r\n"]
         exchange.status = 101
         exchange.reason = Reason.OK
-        await tunnel(exchange, upstream, b"\r\n".join(head), pool.deadlines)
+        with _listed(exchange, exchange.connection.force_close, heard=lambda: exchange.bytes_in):
+            await tunnel(exchange, upstream, b"\r\n".join(head), pool.deadlines)
         return False
+
+
+def _listed(
+    exchange: Exchange, end: Callable[[], None], *, heard: Callable[[], int] = lambda: 0
+) -> UnderWay:
+    """Let an answer that goes on be ended when nobody would let it begin any more."""
+    plan = exchange.plan
+    assert plan is not None  # noqa: S101  it says where the request goes
+    return plan.ongoing.begin(exchange, end, heard=heard)
 
 
 def _failure(upstream: UpstreamConnection) -> GatewayError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.config.config import Config
 from gateway.model import (
@@ -39,6 +40,9 @@ from gateway.upstream.deadlines import Deadlines
 from gateway.upstream.dialing import SystemResolver
 from gateway.upstream.lending import Lender, lender
 
+if TYPE_CHECKING:
+    from gateway.server.ongoing import Ongoing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutePlan:
@@ -67,6 +71,8 @@ class RoutePlan:
     rate_limit: RateLimit | None
     stale_for: float
     """Seconds that a session may be stale while the store cannot be asked; 0: 503."""
+    ongoing: Ongoing
+    """Where answers that go on are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,12 @@ class Identity:
     era: object
     """Of the configuration whose roles and headers these are: after a reload it is another."""
     session: Session
-    caller: Caller
+    caller: Caller | None
+    """None: the session of a visitor whom nobody knows."""
+    user: str
+    """Their id, for the log; empty: nobody knows it."""
+    renew: bool
+    """Whether the session's token is to be exchanged before anything else."""
     block: bytes
     """The identity headers as they stand on the wire."""
     stale: bool
@@ -93,6 +104,7 @@ class Gateway:
         sessions: CachedSessions,
         keeper: Keeper,
         key_of: Callable[[str], SessionKey | None],
+        ongoing: Ongoing,
         endpoints: AuthEndpoints,
         metrics: Metrics,
         deadlines: Deadlines,
@@ -110,6 +122,7 @@ class Gateway:
         """Under what the store keeps the session of a cookie's value; None: it is no token."""
         self.anonymous = config.session.anonymous
         """Whether visitors get sessions."""
+        self.ongoing = ongoing
         self.endpoints = endpoints
         self.table = config.table
         self.roles = config.roles
@@ -183,6 +196,7 @@ class Gateway:
             ),
             rate_limit=forwarding.rate_limit,
             stale_for=route.stale_for,
+            ongoing=self.ongoing,
         )
 
     def plan(self, route: Route) -> RoutePlan:
@@ -200,14 +214,22 @@ class Gateway:
             return known
         session = held.session
         user = session.user
-        caller = self.roles.caller(user)
+        caller = None if session.anonymous else self.roles.caller(user)
         unspeakable = [n for n in (*user.roles, *user.permissions) if not is_plain_name(n)]
         if unspeakable:
             self._log_dropped(user.id, unspeakable)
         block = identity_block(self.config.identity_headers, session, caller)
         if held.stale:
             block += b"%b: 1\r\n" % STALE.encode()
-        identity = Identity(self._era, session, caller, block, held.stale)
+        identity = Identity(
+            self._era,
+            session,
+            caller,
+            user=user.id,
+            renew=session.renewal is not None,
+            block=block,
+            stale=held.stale,
+        )
         held.caller = identity
         return identity
 

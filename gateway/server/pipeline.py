@@ -31,7 +31,7 @@ from gateway.model import (
 from gateway.rules import cookies, limits, paths, sessions, targets, tracing
 from gateway.rules.policy import decide
 from gateway.rules.routes import find
-from gateway.server import refusals, shaping
+from gateway.server import refusals, renewing, shaping
 from gateway.server.answers import Answer, PageRequest
 from gateway.server.connection import UNREADABLE, Connection, is_request
 from gateway.server.exchange import Exchange
@@ -145,9 +145,11 @@ class Pipeline:
         identity = None
         if head.key is not None and route.access not in _NOBODY_ASKED:
             identity = self._known(gateway, head.key) or await self._ask(gateway, head.key, plan)
+            if identity is not None and identity.renew and not identity.stale:
+                identity = await renewing.renew(gateway, exchange, head.key, identity)
             if identity is not None:
                 exchange.identity = identity
-                exchange.user = identity.caller.user.id
+                exchange.user = identity.user
                 exchange.session = identity.session.id
         decision = decide(
             found,
@@ -157,8 +159,11 @@ class Pipeline:
         )
         if not isinstance(decision, Allow):
             return self._refuse(gateway, exchange, decision)
-        if decision.caller is None:
-            identity = None
+        if identity is None and gateway.anonymous and route.access is Access.OPTIONAL:
+            identity = await renewing.welcome(gateway, exchange, head.key)
+            if identity is not None:
+                exchange.identity = identity
+                exchange.session = identity.session.id
         upgrade = message.upgrade and is_websocket(exchange)
         if upgrade:
             denial = refused_upgrade(exchange, plan, signed_in=identity is not None)
