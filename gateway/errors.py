@@ -52,6 +52,9 @@ class Reason(StrEnum):
     """The client did not finish its request in time."""
     CLIENT_GONE = "client_gone"
     """The client left before the answer was complete."""
+    SESSION_ENDED = "session_ended"
+    """A WebSocket or an answer under way was broken off: its session had ended or lost a right, or
+    a reload refuses what was allowed."""
     STORE_UNAVAILABLE = "store_unavailable"
     """The session store did not answer in time."""
     CORRUPT_RECORD = "corrupt_record"
@@ -210,6 +213,13 @@ class Overloaded(GatewayError):
 
     status = 503
     reason = Reason.OVERLOADED
+
+
+class SessionEnded(GatewayError):
+    """What was allowed is allowed no longer. Nobody is told: an answer is under way already."""
+
+    status = 401
+    reason = Reason.SESSION_ENDED
 
 
 class StoreError(GatewayError):

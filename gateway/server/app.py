@@ -34,6 +34,7 @@ from gateway.server.clock import Clock, RequestIds
 from gateway.server.gateway import Gateway
 from gateway.server.listening import Sockets, open_sockets
 from gateway.server.near import NearSide, urls
+from gateway.server.ongoing import Ongoing
 from gateway.server.pipeline import Pipeline
 from gateway.server.signals import Signals
 from gateway.stores.cached import CachedSessions
@@ -111,6 +112,8 @@ class App:
         self._store = await self._open_store(config, stack)
         self._sessions = self._cache(config)
         stack.push_async_callback(self._sessions.close)
+        self._ongoing = Ongoing(self._store, self._sessions, wall=self._clock.wall)
+        stack.push_async_callback(self._ongoing.close)
         stack.push_async_callback(self._close_rates)
         self._passwords = Passwords()
         stack.callback(self._passwords.close)
@@ -126,6 +129,7 @@ class App:
             date=self._clock.date,
             new_id=RequestIds().new,
         )
+        self._ongoing.go_by(self._pipeline.gateway)
         stack.callback(self._close_gateway)
         self._near = NearSide(
             config.server,
@@ -192,6 +196,7 @@ class App:
             sessions=self._sessions,
             keeper=keeper,
             key_of=key_of,
+            ongoing=self._ongoing,
             endpoints=endpoints,
             metrics=self._metrics,
             deadlines=self._deadlines,
@@ -302,6 +307,7 @@ class App:
             raise
         self._codec.use(_codec(config))
         old, self._pipeline.gateway = self._pipeline.gateway, gateway
+        self._ongoing.go_by(gateway)
         old.close()
         self.config = config
 
