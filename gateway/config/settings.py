@@ -60,7 +60,9 @@ class SessionSettings(Strict):
     """``server``: the cookie holds an opaque id, the store the session. Default."""
     store: Text = "sqlite:///gateway-sessions.db"
     """``memory://``, ``sqlite:///file`` (relative to the configuration's folder),
-    ``redis://host:port/db`` or ``rediss://``. Default ``sqlite:///gateway-sessions.db``."""
+    ``redis://host:port/db``, ``redis+sentinel://host,host/db?service=name`` or
+    ``redis+cluster://host,host`` (``rediss`` for TLS), or ``postgresql://user@host/database`` (for
+    TLS ``?sslmode=verify-full&sslrootcert=file``). Default ``sqlite:///gateway-sessions.db``."""
     secret: Annotated[tuple[Text, ...], Filled, OneOrMany] = ()
     """Seals sessions in the store and signs the gateway's own forms: the first of a list seals and
     signs, all open and verify. Unset: sessions are stored as plain JSON, and forms are signed with

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gateway.errors import StoreUnavailable
-from gateway.rules import redis_urls
+from gateway.rules import postgres_urls, redis_urls
 from gateway.stores.codec import PLAIN
 from gateway.stores.protocol import Codec, SessionStore
 
-SCHEMES = ("memory", "sqlite", *redis_urls.SCHEMES, "postgresql")
+SCHEMES = ("memory", "sqlite", *redis_urls.SCHEMES, *postgres_urls.SCHEMES)
 """What ``session.store`` may begin with."""
 
 
@@ -38,7 +38,7 @@ def open_store(url: str, *, timeout: float, codec: Codec = PLAIN) -> SessionStor
             from gateway.stores.redis import RedisStore
 
             return RedisStore(url, timeout=timeout, codec=codec)
-        case "postgresql":
+        case _ if scheme in postgres_urls.SCHEMES:
             from gateway.stores.postgres import PostgresStore
 
             return PostgresStore(url, timeout=timeout, codec=codec)

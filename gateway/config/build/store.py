@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.config.report import Report
-from gateway.rules import redis_urls
+from gateway.rules import postgres_urls, redis_urls
 
 _PLACE = ("session", "store")
 _EXPECTED = "expected memory://, sqlite:///file, redis://host:port/db or postgresql://host/database"
@@ -19,6 +19,8 @@ def build_store(url: str, folder: Path, report: Report) -> str:
         return _sqlite(url, folder, report)
     if redis_urls.is_redis(url):
         return _redis(url, folder, report)
+    if postgres_urls.is_postgres(url):
+        return _postgres(url, folder, report)
     report.error(_PLACE, _EXPECTED)
     return url
 
@@ -38,23 +40,45 @@ def _redis(url: str, folder: Path, report: Report) -> str:
     except ValueError as exc:
         report.error(_PLACE, str(exc))
         return url
-    if any((read.ca, read.cert, read.key)):
-        import ssl  # 10 ms, and only where it is used
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        try:
-            if read.ca is not None:
-                context.load_verify_locations(read.ca)
-        except (OSError, ValueError):
-            report.error(_PLACE, "ssl_ca_certs names no file of certificates in PEM")
-        try:
-            if read.cert is not None:
-                # The empty password keeps OpenSSL from asking for one on the terminal.
-                context.load_cert_chain(read.cert, read.key, password="")
-        except (OSError, ValueError):
-            report.error(
-                _PLACE,
-                "ssl_certfile and ssl_keyfile name no pair of PEM files: the certificate, and its"
-                " key, not encrypted",
-            )
+    _check_files(
+        report, read.ca, read.cert, read.key, ("ssl_ca_certs", "ssl_certfile and ssl_keyfile")
+    )
     return redis_urls.absolute(url, folder)
+
+
+def _postgres(url: str, folder: Path, report: Report) -> str:
+    try:
+        options = postgres_urls.parse_postgres_url(url, folder)
+    except ValueError as exc:
+        report.error(_PLACE, str(exc))
+        return url
+    ca, cert, key = (
+        Path(options[name]) if name in options else None
+        for name in ("sslrootcert", "sslcert", "sslkey")
+    )
+    _check_files(report, ca, cert, key, ("sslrootcert", "sslcert and sslkey"))
+    return postgres_urls.absolute(url, folder)
+
+
+def _check_files(
+    report: Report, ca: Path | None, cert: Path | None, key: Path | None, names: tuple[str, str]
+) -> None:
+    if ca is None and cert is None:
+        return
+    import ssl  # 10 ms, and only where it is used
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if ca is not None:
+            context.load_verify_locations(ca)
+    except (OSError, ValueError):
+        report.error(_PLACE, f"{names[0]} names no file of certificates in PEM")
+    try:
+        if cert is not None:
+            # The empty password keeps OpenSSL from asking for one on the terminal.
+            context.load_cert_chain(cert, key, password="")
+    except (OSError, ValueError):
+        report.error(
+            _PLACE,
+            f"{names[1]} name no pair of PEM files: the certificate, and its key, not encrypted",
+        )
