@@ -25,7 +25,7 @@ run: $(VENV)/run.stamp  ## start the demo and print its address (PORT=8081 for a
 	@$(BIN)/gateway demo $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/dev.stamp  ## run all tests, with real servers (ARGS="-k cookie" for some)
-	@.ci/servers redis-server chromium
+	@.ci/servers redis-server chromium postgresql pgbouncer
 	@$(BIN)/python -m pytest $(ARGS)
 
 soak: $(VENV)/dev.stamp  ## 1 GiB up and down past slow readers: the gateway's memory stays small

@@ -125,8 +125,9 @@ class RedisServer:
         """End it; what it held is on disk."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
-            self._process = None
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(3)  # it may wait longer than that for a lost replica
+            self.kill()
 
     def kill(self) -> None:
         """Let it die at once, as in a power cut."""
@@ -170,10 +171,16 @@ class RedisServer:
         return answer.startswith((b"+PONG", b"-NOAUTH"))
 
 
+def as_postgres() -> dict[str, Any]:
+    """Return as whom to start what refuses to run as root: for root, ``postgres``."""
+    if os.geteuid() != 0:
+        return {}
+    program("initdb", "postgresql")  # its package brings the user
+    return {"user": "postgres", "group": "postgres", "extra_groups": []}
+
+
 class PostgresServer:
     """A PostgreSQL server of our own, in a folder of its own, on a free loopback port.
-
-    It refuses to run as root, so for root it runs as ``postgres``, whom its package brings.
 
     Args:
         options: Settings, as ``name=value``.
@@ -188,11 +195,8 @@ class PostgresServer:
         self._options = options
         self._folder = tempfile.TemporaryDirectory(prefix="postgres-test-")
         self._process: subprocess.Popen[bytes] | None = None
-        self._as_whom: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            program("initdb", "postgresql")  # else there may be no such user
-            self._as_whom = {"user": "postgres", "group": "postgres", "extra_groups": []}
-            self._give(Path(self._folder.name))
+        self._as_whom = as_postgres()
+        self._give(Path(self._folder.name))
 
     @property
     def url(self) -> str:
@@ -302,3 +306,34 @@ class PostgresServer:
             pytest.fail(f"postgres ended at once:\n{log}")
         call = [program("pg_isready", "postgresql"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(call, check=False).returncode == 0
+
+
+class Pooler:
+    """A PgBouncer in front of a PostgreSQL server."""
+
+    def __init__(self, server: PostgresServer, mode: str) -> None:
+        self.port = free_port()
+        self.url = f"postgresql://gateway@127.0.0.1:{self.port}/postgres"
+        self._config = Path(tempfile.mkdtemp(prefix="pooler-test-")) / "pgbouncer.ini"
+        self._config.write_text(
+            "[databases]\n"
+            f"postgres = host=127.0.0.1 port={server.port} user=gateway\n"
+            "[pgbouncer]\n"
+            f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
+            f"auth_type = any\npool_mode = {mode}\n"
+        )
+        as_whom = as_postgres()
+        if as_whom:
+            shutil.chown(self._config.parent, "postgres")
+        self._as_whom = as_whom
+
+    def __enter__(self) -> Self:
+        command = [program("pgbouncer", "pgbouncer"), "--quiet", str(self._config)]
+        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL, **self._as_whom)
+        wait_for(lambda: listens(self.port), what="pgbouncer listens")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+        shutil.rmtree(self._config.parent)

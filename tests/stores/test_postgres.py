@@ -14,7 +14,7 @@ from gateway.errors import StoreUnavailable
 from gateway.rules.sessions import touched
 from gateway.stores.postgres import PostgresStore
 from gateway.stores.protocol import SessionStore
-from tests.servers import PostgresServer, free_port, program, wait_until
+from tests.servers import Pooler, PostgresServer, free_port, program, wait_until
 from tests.stores.contract import (
     LIFETIME,
     Clock,
@@ -430,6 +430,17 @@ async def test_tls_is_spoken_and_the_certificate_is_checked(
         with pytest.raises(StoreUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
             await doubting.open()
         await doubting.close()
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+async def test_a_pooler_that_keeps_notifications_from_us_is_refused(
+    server: PostgresServer, mode: str
+) -> None:
+    with Pooler(server, mode) as pooler:
+        store = PostgresStore(pooler.url)
+        with pytest.raises(StoreUnavailable, match="leads to a pooler such as PgBouncer"):
+            await store.open()
+        await store.close()
 
 
 @pytest.mark.parametrize(
