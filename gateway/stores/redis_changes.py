@@ -180,7 +180,7 @@ class _Ear:
                 await self._beat(link)
         finally:
             self._set(False)
-            link.abort()
+            await link.close()
 
     async def _beat(self, link: RedisLink) -> None:
         try:

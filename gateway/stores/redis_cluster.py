@@ -239,7 +239,7 @@ class Cluster:
             async with asyncio.timeout(self._timeout / 2):
                 state, ranges = await node.run([self.heartbeat, ("CLUSTER", "SLOTS")])
         finally:
-            if address not in self._nodes:
+            if self._nodes.get(address) is not node:
                 await node.close()
         for answer in (state, ranges):
             if isinstance(answer, Refused):

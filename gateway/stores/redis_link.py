@@ -67,6 +67,7 @@ class RedisLink(asyncio.Protocol):
         self._reader = hiredis.Reader(replyError=Refused, notEnoughData=_INCOMPLETE)
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[tuple[asyncio.Future[list[Any]], int, list[Any]]] = deque()
+        self._gone = asyncio.Event()
         self.closed = False
 
     def ask(self, *commands: Command) -> asyncio.Future[list[Any]]:
@@ -88,6 +89,11 @@ class RedisLink(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         self._end(ConnectionResetError(why))
+
+    async def close(self) -> None:
+        """Drop the connection, and return when it is gone."""
+        self.abort()
+        await self._gone.wait()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be ready."""
@@ -114,6 +120,7 @@ class RedisLink(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everybody who waits."""
+        self._gone.set()
         self._end(ConnectionResetError("Redis closed the connection"))
 
     def _end(self, error: ConnectionError) -> None:
@@ -162,7 +169,7 @@ async def connect(
         if greeting.primary_only and answers[len(commands) - 1][0] != b"master":
             raise NotPrimary("the server is no primary any more")
     except BaseException:
-        link.abort()
+        await link.close()
         raise
     return link
 

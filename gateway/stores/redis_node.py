@@ -53,11 +53,12 @@ class Node:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._dialing is not None:
-            self._dialing.cancel()
-            await asyncio.wait((self._dialing,))
+        if (dialing := self._dialing) is not None:
+            dialing.cancel()
+            await asyncio.wait((dialing,))
+            self._dialed(dialing)  # perhaps it was done already, and this about to be called
         if self._link is not None:
-            self._link.abort()
+            await self._link.close()
 
     async def _connected(self) -> RedisLink:
         # One dials for all, and who gives up does not take the connection from the others.

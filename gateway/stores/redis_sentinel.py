@@ -142,7 +142,7 @@ class NamedBySentinels(OneServer):
                     commands: list[Command] = [("AUTH", *login)] if login else []
                     *_, answer = await link.ask(*commands, question)
                 finally:
-                    link.abort()
+                    await link.close()
         except OSError:
             return None
         if not isinstance(answer, list) or len(answer) != 2:
