@@ -24,6 +24,7 @@ from gateway.model import (
     IdentityField,
     Lifetime,
     RateLimit,
+    Remember,
     Rules,
     SecurityHeaders,
     ShapedHeaders,
@@ -412,6 +413,40 @@ def test_the_example_loads_without_any_environment() -> None:
 
     assert read.warnings == ()
     assert read.tests
+
+
+def test_sessions_are_sealed_where_there_is_a_secret() -> None:
+    secret = "a secret of at least 32 characters"
+    assert config("").session.encrypt is False
+    assert config(f"session: {{secret: {secret}}}\n").session.encrypt is True
+    assert config(f"session: {{secret: {secret}, encrypt: false}}\n").session.encrypt is False
+
+
+def test_nothing_is_asked_limited_or_begun_for_visitors_unless_said() -> None:
+    session = config("").session
+    assert (session.anonymous, session.remember, session.max_per_user) == (
+        False,
+        Remember.ALWAYS,
+        None,
+    )
+    assert session.new_token is None
+
+
+def test_an_operators_function_makes_the_tokens(tmp_path: Path) -> None:
+    (tmp_path / "tokens.py").write_text(
+        "from itertools import count\nn = count()\n"
+        "def new(): return f'token-{next(n):012d}-of-ours'\n"
+    )
+    read = config('session: {token: "tokens.py:new"}\n', tmp_path)
+    make = read.session.new_token
+    assert make is not None
+    assert (make(), make()) == ("token-000000000008-of-ours", "token-000000000009-of-ours")
+
+
+def test_a_package_of_the_operators_makes_the_tokens() -> None:
+    make = config('session: {token: "secrets:token_urlsafe"}\n').session.new_token
+    assert make is not None
+    assert len(make()) == 43
 
 
 def test_a_route_shapes_its_answers_and_counts_its_requests(tmp_path: Path) -> None:

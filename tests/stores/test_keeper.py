@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.formats.token import key_of, key_of_any
+from gateway.model import Renewal, Session, SessionId, SessionKey, Token, User
+from gateway.rules.sessions import GRACE
+from gateway.stores.keeper import Begun, Keeper, Visit
+from gateway.stores.memory import MemoryStore
+from gateway.stores.protocol import SessionStore
+from gateway.stores.sqlite import SqliteStore
+from tests.stores.contract import LIFETIME, Clock
+
+ADA = User(id="ada", roles=("editor", "admin"))
+GRACE_HOPPER = User(id="grace", roles=("editor",))
+HERE = Visit(device="Mozilla/5.0", address="203.0.113.7")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
+) -> AsyncIterator[SessionStore]:
+    store: SessionStore = MemoryStore(wall=clock)
+    if request.param == "sqlite":
+        store = SqliteStore(str(tmp_path / "sessions.db"), timeout=5.0, wall=clock)
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def keeper(store: SessionStore, clock: Clock) -> Keeper:
+    return Keeper(store, LIFETIME, wall=clock)
+
+
+async def opened(store: SessionStore, begun: Begun) -> Session | None:
+    """Return what the token opens."""
+    key = key_of(begun.token)
+    assert key is not None
+    [session] = await store.load([key])
+    return session
+
+
+async def alive(store: SessionStore, *several: Begun) -> list[bool]:
+    return [await opened(store, begun) is not None for begun in several]
+
+
+# --- signing in ------------------------------------------------------------------------------
+
+
+async def test_who_signs_in_gets_a_session_that_says_from_where(
+    store: SessionStore, keeper: Keeper, clock: Clock
+) -> None:
+    begun = await keeper.begin(ADA, HERE, remembered=False)
+    session = await opened(store, begun)
+    assert session == begun.session
+    assert (session.user, session.device, session.address) == (ADA, "Mozilla/5.0", "203.0.113.7")
+    assert (session.created_at, session.remembered) == (clock.now, False)
+
+
+async def test_a_token_is_in_no_representation(keeper: Keeper) -> None:
+    begun = await keeper.begin(ADA, HERE)
+    assert begun.token not in repr(begun)
+
+
+async def test_a_presented_session_ends_at_sign_in_and_is_never_promoted(
+    store: SessionStore, keeper: Keeper
+) -> None:
+    planted = await keeper.begin(GRACE_HOPPER, HERE, data={"cart": ["poison"]})
+    begun = await keeper.begin(ADA, HERE, presented=planted.session.key)
+    assert begun.token != planted.token
+    assert begun.session.id != planted.session.id
+    assert begun.session.data == {}
+    assert await alive(store, planted, begun) == [False, True]
+
+
+async def test_a_visitors_data_goes_over_to_the_new_session_and_the_old_token_dies(
+    store: SessionStore, keeper: Keeper
+) -> None:
+    visitor = await keeper.visit(HERE)
+    await store.update(replace(visitor.session, data={"cart": [1, 2]}))
+    begun = await keeper.begin(ADA, HERE, presented=visitor.session.key, data={"seen": True})
+    assert visitor.session.anonymous
+    assert begun.session.data == {"cart": [1, 2], "seen": True}
+    assert begun.session.id != visitor.session.id
+    assert await alive(store, visitor, begun) == [False, True]
+
+
+async def test_a_presented_key_that_is_nothing_changes_nothing(
+    store: SessionStore, keeper: Keeper
+) -> None:
+    begun = await keeper.begin(ADA, HERE, presented=SessionKey("a" * 64))
+    assert await alive(store, begun) == [True]
+
+
+async def test_of_more_sessions_than_a_user_may_have_the_oldest_goes(
+    store: SessionStore, clock: Clock
+) -> None:
+    keeper = Keeper(store, LIFETIME, max_per_user=2, wall=clock)
+    other = await keeper.begin(GRACE_HOPPER, HERE)
+    namesake = await keeper.begin(User(id="ada", provider="corp"), HERE)
+    several = []
+    for _ in range(4):
+        clock.now += 1
+        several.append(await keeper.begin(ADA, HERE))
+    assert await alive(store, *several) == [False, False, True, True]
+    assert await alive(store, other, namesake) == [True, True]
+
+
+async def test_of_many_who_sign_in_at_once_as_many_stay_as_may(
+    store: SessionStore, clock: Clock
+) -> None:
+    keeper = Keeper(store, LIFETIME, max_per_user=3, wall=clock)
+    several = await asyncio.gather(*(keeper.begin(ADA, HERE) for _ in range(12)))
+    assert sum(await alive(store, *several)) == 3
+
+
+async def test_an_operators_generator_makes_the_tokens(store: SessionStore, clock: Clock) -> None:
+    tokens = iter([Token("first-token-of-ours"), Token("second-token-of-ours")])
+    keeper = Keeper(store, LIFETIME, new_token=lambda: next(tokens), wall=clock)
+    begun = await keeper.begin(ADA, HERE)
+    assert begun.token == "first-token-of-ours"
+    assert begun.session.key == key_of_any("first-token-of-ours")
+
+
+# --- renewal ---------------------------------------------------------------------------------
+
+
+async def test_the_same_roles_renew_the_token_with_a_grace_for_the_old_one(
+    store: SessionStore, keeper: Keeper, clock: Clock
+) -> None:
+    old = await keeper.begin(ADA, HERE)
+    [waiting] = await keeper.set_roles("ada", ("admin", "editor"))
+    assert waiting.id != old.session.id
+    assert waiting.renewal is Renewal.WITH_GRACE
+    new = await keeper.renew(waiting)
+    assert new is not None
+    left = await opened(store, old)
+    assert left is not None
+    assert (left.user, left.renewal) == (waiting.user, None)
+    assert [session.id for session in await keeper.of_user("ada")] == [waiting.id]
+    clock.now += GRACE
+    assert await alive(store, old, new) == [False, True]
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        pytest.param(("editor",), id="one is lost"),
+        pytest.param((), id="all are lost"),
+        pytest.param(("editor", "admin", "boss"), id="one is gained"),
+    ],
+)
+async def test_other_roles_count_at_once_and_the_old_token_dies_when_the_new_one_is_given(
+    store: SessionStore, keeper: Keeper, roles: tuple[str, ...]
+) -> None:
+    old = await keeper.begin(ADA, HERE)
+    await keeper.set_roles("ada", roles)
+    waiting = await opened(store, old)
+    assert waiting is not None
+    assert (waiting.user.roles, waiting.renewal) == (roles, Renewal.AT_ONCE)
+    new = await keeper.renew(waiting)
+    assert new is not None
+    assert new.session.user.roles == roles
+    assert await alive(store, old, new) == [False, True]
+
+
+async def test_a_role_is_lost_in_the_grace_of_an_old_token_too(
+    store: SessionStore, keeper: Keeper
+) -> None:
+    old = await keeper.begin(ADA, HERE)
+    [waiting] = await keeper.set_roles("ada", ADA.roles)
+    new = await keeper.renew(waiting)
+    assert new is not None
+    assert await alive(store, old, new) == [True, True]
+    await keeper.set_roles("ada", ("editor",))
+    assert await opened(store, old) is None
+    session = await opened(store, new)
+    assert session is not None
+    assert session.user.roles == ("editor",)
+
+
+async def test_of_many_who_renew_at_once_one_gets_the_new_token(
+    store: SessionStore, keeper: Keeper
+) -> None:
+    await keeper.begin(ADA, HERE)
+    [waiting] = await keeper.set_roles("ada", ADA.roles)
+    given = await asyncio.gather(*(keeper.renew(waiting) for _ in range(50)))
+    assert sum(begun is not None for begun in given) == 1
+    assert len(await keeper.of_user("ada")) == 1
+
+
+async def test_roles_of_nobody_else_change(store: SessionStore, keeper: Keeper) -> None:
+    other = await keeper.begin(GRACE_HOPPER, HERE)
+    corp = await keeper.begin(User(id="ada", provider="corp", roles=("x",)), HERE)
+    here = [await keeper.begin(ADA, HERE) for _ in range(3)]
+    changed = await keeper.set_roles("ada", ("viewer",), provider="local")
+    assert len(changed) == 3
+    assert await opened(store, other) == other.session
+    assert await opened(store, corp) == corp.session
+    for begun in here:
+        session = await opened(store, begun)
+        assert session is not None
+        assert session.user.roles == ("viewer",)
+
+
+# --- the end ---------------------------------------------------------------------------------
+
+
+async def test_signing_out_ends_a_session(store: SessionStore, keeper: Keeper) -> None:
+    begun, stays = await keeper.begin(ADA, HERE), await keeper.begin(ADA, HERE)
+    assert await keeper.end(begun.session.key) is True
+    assert await keeper.end(begun.session.key) is False
+    assert await alive(store, begun, stays) == [False, True]
+
+
+@pytest.mark.parametrize("token", ["the oldest", "the old", "the new"])
+@pytest.mark.parametrize("how", ["sign-out", "revoke", "revoke all"])
+async def test_every_token_of_a_session_dies_with_it_whichever_ends_it(
+    store: SessionStore, keeper: Keeper, token: str, how: str
+) -> None:
+    oldest = await keeper.begin(ADA, HERE)
+    tokens = {"the oldest": oldest}
+    for name in ("the old", "the new"):
+        [waiting] = await keeper.set_roles("ada", ADA.roles)
+        begun = await keeper.renew(waiting)
+        assert begun is not None
+        tokens[name] = begun
+    assert await alive(store, *tokens.values()) == [True, True, True]
+    session = await opened(store, tokens[token])
+    assert session is not None
+    match how:
+        case "sign-out":
+            assert await keeper.end(session.key) is True
+        case "revoke":
+            assert await keeper.revoke(tokens["the new"].session.id) is not None
+        case _:
+            assert await keeper.revoke_user("ada") == 1
+    assert await alive(store, *tokens.values()) == [False, False, False]
+    assert await keeper.of_user("ada") == []
+
+
+async def test_one_of_a_users_sessions_is_revoked(store: SessionStore, keeper: Keeper) -> None:
+    gone, stays = await keeper.begin(ADA, HERE), await keeper.begin(ADA, HERE)
+    assert await keeper.revoke(gone.session.id) == gone.session
+    assert await keeper.revoke(gone.session.id) is None
+    assert await keeper.revoke(SessionId("nobody's")) is None
+    assert await alive(store, gone, stays) == [False, True]
+
+
+async def test_all_but_one_of_a_users_sessions_are_revoked(
+    store: SessionStore, keeper: Keeper
+) -> None:
+    other = await keeper.begin(GRACE_HOPPER, HERE)
+    corp = await keeper.begin(User(id="ada", provider="corp"), HERE)
+    one, two, this = [await keeper.begin(ADA, HERE) for _ in range(3)]
+    revoked = await keeper.revoke_user("ada", provider="local", spare=this.session.id)
+    assert revoked == 2
+    assert await alive(store, one, two, this) == [False, False, True]
+    assert await alive(store, other, corp) == [True, True]
+    assert await keeper.revoke_user("ada") == 2
+    assert await alive(store, this, corp, other) == [False, False, True]
+
+
+class RenewedInBetween:
+    """A store in which a session's token is renewed just before it is deleted."""
+
+    def __init__(self, store: SessionStore, keeper: Keeper) -> None:
+        self._store = store
+        self._keeper = keeper
+        self.renewed: Begun | None = None
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    async def delete_many(self, keys: Sequence[SessionKey]) -> int:
+        if self.renewed is None:
+            [waiting] = await self._keeper.of_user("ada")
+            self.renewed = await self._keeper.renew(waiting)
+        return await self._store.delete_many(keys)
+
+
+@pytest.mark.parametrize("how", ["sign-out", "revoke", "revoke all"])
+async def test_a_session_that_is_renewed_at_the_same_moment_ends_all_the_same(
+    store: SessionStore, keeper: Keeper, clock: Clock, how: str
+) -> None:
+    begun = await keeper.begin(ADA, HERE)
+    [waiting] = await keeper.set_roles("ada", ADA.roles)
+    racing = RenewedInBetween(store, keeper)
+    ending = Keeper(racing, LIFETIME, wall=clock)  # type: ignore[arg-type]
+    match how:
+        case "sign-out":
+            await ending.end(begun.session.key)
+        case "revoke":
+            await ending.revoke(waiting.id)
+        case _:
+            await ending.revoke_user("ada")
+    assert racing.renewed is not None
+    assert await alive(store, begun, racing.renewed) == [False, False]
+
+
+async def test_a_change_of_roles_reaches_a_session_that_is_renewed_at_the_same_moment(
+    store: SessionStore, keeper: Keeper
+) -> None:
+    await keeper.begin(ADA, HERE)
+    [waiting] = await keeper.set_roles("ada", ADA.roles)
+    changes = (keeper.set_roles("ada", ("viewer",)) for _ in range(3))
+    await asyncio.gather(keeper.renew(waiting), *changes)
+    [session] = await keeper.of_user("ada")
+    assert session.user.roles == ("viewer",)
