@@ -21,6 +21,42 @@ _LOST_AFTER = 700
 _COMMON = ("--repl-diskless-sync-delay", "0", "--appendfsync", "no")
 
 
+class Certificates:
+    """A CA of our own in a folder, and what it signed for 127.0.0.1: ``server`` and ``client``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._make("ca", "-addext", "keyUsage=critical,keyCertSign")
+        for name in ("server", "client"):
+            signed = ("-CA", "ca.pem", "-CAkey", "ca.key")
+            self._make(name, *signed, "-addext", "subjectAltName=IP:127.0.0.1")
+
+    @property
+    def of_a_server(self) -> list[str]:
+        """Options for a server, which asks its clients for a certificate."""
+        pair = ["--tls-cert-file", f"{self.folder}/server.pem"]
+        pair += ["--tls-key-file", f"{self.folder}/server.key"]
+        return [*pair, "--tls-ca-cert-file", f"{self.folder}/ca.pem"]
+
+    @property
+    def in_a_url(self) -> str:
+        """Options for a client, as the URL of a store has them."""
+        pair = f"ssl_certfile={self.folder}/client.pem&ssl_keyfile={self.folder}/client.key"
+        return f"ssl_ca_certs={self.folder}/ca.pem&{pair}"
+
+    @property
+    def for_redis_cli(self) -> list[str]:
+        """The same for redis-cli."""
+        pair = ["--cert", f"{self.folder}/client.pem", "--key", f"{self.folder}/client.key"]
+        return [*pair, "--cacert", f"{self.folder}/ca.pem"]
+
+    def _make(self, name: str, *more: str) -> None:
+        request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+        files = ["-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
+        call = [program("openssl", "openssl"), *request.split(), *files, *more]
+        subprocess.run(call, cwd=self.folder, check=True, capture_output=True)
+
+
 class RedisSentinels:
     """A primary, a replica, and three Sentinels that watch them.
 
@@ -105,32 +141,51 @@ class RedisSentinels:
 
 
 class RedisCluster:
-    """A Cluster of three primaries, with a replica each where asked for."""
+    """A Cluster of three primaries, with a replica each where asked for.
 
-    def __init__(self, *options: str, replicas: bool = False) -> None:
+    Args:
+        options: For the servers.
+        tls: Of them and us, where they talk through TLS; ``command`` goes past it all the same.
+    """
+
+    def __init__(
+        self, *options: str, replicas: bool = False, tls: Certificates | None = None
+    ) -> None:
+        self._tls = tls
         options = (
             *("--cluster-enabled", "yes", "--cluster-node-timeout", str(_LOST_AFTER)),
             *(*_COMMON, *options),
         )
         self.servers: list[RedisServer] = []
+        self.ports: list[int] = []
         for _ in range(6 if replicas else 3):
             # Its usual port for the Cluster's own talk, 10000 above, may be taken or none at all.
-            bus = str(free_port())
-            self.servers.append(RedisServer("--cluster-port", bus, *options))
+            own = ["--cluster-port", str(free_port())]
+            port = free_port()
+            if tls is not None:
+                own += ["--tls-port", str(port), "--tls-cluster", "yes", "--tls-replication", "yes"]
+                own += tls.of_a_server
+            self.servers.append(RedisServer(*own, *options))
+            self.ports.append(port if tls is not None else self.servers[-1].port)
         self._replicas = int(replicas)
         self._stack = ExitStack()
 
     @property
     def url(self) -> str:
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{one.port}" for one in self.servers[:3])
+        hosts = ",".join(f"127.0.0.1:{port}" for port in self.ports[:3])
+        if self._tls is None:
+            return f"redis+cluster://{hosts}"
+        return f"rediss+cluster://{hosts}?{self._tls.in_a_url}"
 
     def __enter__(self) -> Self:
         with self._stack:
             for server in self.servers:
                 self._stack.enter_context(server)
             call = [program("redis-cli", "redis-tools"), "--cluster", "create", "--cluster-yes"]
-            call += [f"127.0.0.1:{server.port}" for server in self.servers]
+            call += [f"127.0.0.1:{port}" for port in self.ports]
             call += ["--cluster-replicas", str(self._replicas)]
+            if self._tls is not None:
+                call += ["--tls", *self._tls.for_redis_cli]
             subprocess.run(call, check=True, capture_output=True)
             wait_for(self.whole, seconds=20.0, what="the Cluster is ready")
             self._stack = self._stack.pop_all()

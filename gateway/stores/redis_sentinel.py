@@ -140,11 +140,13 @@ class NamedBySentinels(OneServer):
                 try:
                     # In the old protocol: Sentinels before Redis 6.2 know no HELLO.
                     commands: list[Command] = [("AUTH", *login)] if login else []
-                    *_, answer = await link.ask(*commands, question)
+                    *signed_in, answer = await link.ask(*commands, question)
                 finally:
                     await link.close()
         except OSError:
             return None
+        if any(isinstance(one, Refused) for one in signed_in):
+            return None  # it may answer all the same, to whom it does not know
         if not isinstance(answer, list) or len(answer) != 2:
             return None
         host, port = answer
