@@ -57,6 +57,8 @@ async def welcome(gateway: Gateway, exchange: Exchange, key: SessionKey | None) 
     own, nor may a request with a token that has just been renewed get another cookie instead. And
     no store that is out keeps a visitor away.
     """
+    if exchange.method == "OPTIONS" or exchange.message.upgrade:
+        return None
     headers = exchange.message.headers
     page = is_navigation(exchange)
     by_browser = "Sec-Fetch-Mode" in headers or "Sec-Fetch-Dest" in headers

@@ -6,6 +6,7 @@ import asyncio
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -18,6 +19,7 @@ from gateway.stores.sqlite import SqliteStore
 from tests.gateway_process import GatewayProcess
 from tests.integration.browser import Visitor
 from tests.integration.wire import Answer, Client, Upstream
+from tests.servers import RedisServer, wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -227,6 +229,7 @@ async def test_a_visitor_gets_a_session_whose_id_alone_is_passed_on(
 @pytest.mark.parametrize(
     ("path", "lines"),
     [
+        pytest.param("/optional/x", ["Upgrade: websocket", "Connection: Upgrade"], id="an upgrade"),
         pytest.param("/public/x", [], id="nobody is asked"),
         pytest.param("/login/x", [], id="refused"),
         pytest.param("/optional/x", ["Sec-Fetch-Dest: script"], id="a part of a page"),
@@ -251,3 +254,23 @@ async def test_what_a_visitor_had_goes_over_at_sign_in_and_their_token_dies(
     assert (await ask(gateway, "/login/x", before)).status == 401
     assert given(await ask(gateway, "/optional/x", before)) == []  # no page: it may come late
     assert (await ask(gateway, "/login/x", visitor.cookies["gateway_session"])).status == 200
+
+
+async def test_no_store_that_is_away_keeps_a_visitor_away(
+    running_upstream: Upstream, tmp_path: Path
+) -> None:
+    (tmp_path / "users.yaml").write_text("users: {}\n")
+    config = CONFIG.replace("sqlite:///sessions.db", "${STORE}").replace("5s", "200ms")
+    with RedisServer() as redis:
+        environment = {"UPSTREAM": running_upstream.url, "STORE": redis.url}
+        with GatewayProcess(tmp_path, config, **environment) as gateway:
+            assert len(given(await ask(gateway, "/optional/x"))) == 1
+            redis.stop()
+            answer = await ask(gateway, "/optional/x")
+            assert (answer.status, given(answer)) == (200, [])
+            redis.start()
+
+            async def back() -> bool:
+                return bool(given(await ask(gateway, "/optional/x")))
+
+            await wait_until(back, seconds=5.0, what="visitors get sessions again")

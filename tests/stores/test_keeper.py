@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +12,11 @@ from gateway.model import Renewal, Session, SessionId, SessionKey, Token, User
 from gateway.rules.sessions import GRACE
 from gateway.stores.keeper import Begun, Keeper, Visit
 from gateway.stores.memory import MemoryStore
+from gateway.stores.postgres import PostgresStore
 from gateway.stores.protocol import SessionStore
+from gateway.stores.redis import RedisStore
 from gateway.stores.sqlite import SqliteStore
+from tests.servers import PostgresServer, RedisServer
 from tests.stores.contract import LIFETIME, Clock
 
 ADA = User(id="ada", roles=("editor", "admin"))
@@ -26,14 +29,38 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
 ) -> AsyncIterator[SessionStore]:
-    store: SessionStore = MemoryStore(wall=clock)
-    if request.param == "sqlite":
-        store = SqliteStore(str(tmp_path / "sessions.db"), timeout=5.0, wall=clock)
+    store: SessionStore
+    match request.param:
+        case "memory":
+            store = MemoryStore(wall=clock)
+        case "sqlite":
+            store = SqliteStore(str(tmp_path / "sessions.db"), timeout=5.0, wall=clock)
+        case "redis":
+            server: RedisServer = request.getfixturevalue("redis")
+            server.command("FLUSHALL")
+            store = RedisStore(server.url, timeout=5.0, wall=clock)
+        case _:
+            database: PostgresServer = request.getfixturevalue("postgres")
+            store = PostgresStore(database.url, timeout=5.0, wall=clock)
     await store.open()
+    if request.param == "postgres":
+        await store.delete_many([session.key async for session in store.all()])
     yield store
     await store.close()
 
