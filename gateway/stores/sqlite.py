@@ -15,6 +15,7 @@ from gateway.stores.codec import PLAIN
 from gateway.stores.protocol import Codec, Watcher
 from gateway.stores.sqlite_changes import Changes
 from gateway.stores.sqlite_file import DatabaseThread, in_one_step
+from gateway.stores.sweeping import Sweeper
 
 Row = tuple[object, ...]
 
@@ -26,8 +27,8 @@ _INSERT = (
     " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 _PAGE = 500
-_PURGE_EVERY = 60.0
-_PURGED_AT_ONCE = 1000
+# Who wants to write meanwhile waits for all of them.
+_SWEPT_AT_ONCE = 50
 _CHANGES_KEPT = 60.0
 
 
@@ -45,6 +46,7 @@ class SqliteStore:
         timeout: float = 1.0,
         wall: Callable[[], float] = time.time,
         codec: Codec = PLAIN,
+        sweep_every: float = 60.0,
     ) -> None:
         self._path = Path(path).absolute()
         self._wall = wall
@@ -52,14 +54,16 @@ class SqliteStore:
         self._reader = DatabaseThread(self._path, timeout, "sqlite-reads")
         self._writer = DatabaseThread(self._path, timeout, "sqlite-writes")
         self._changes = Changes(self._path)
-        self._purged_at = 0.0
+        self._sweeper = Sweeper("sqlite", self._sweep, batch=_SWEPT_AT_ONCE, every=sweep_every)
 
     async def open(self) -> None:
         """Create the file, readable by its owner alone, and its tables, where they are missing."""
         await self._writer.run(lambda db: None)
+        self._sweeper.start()
 
     async def close(self) -> None:
         """Close the file."""
+        await self._sweeper.close()
         await self._changes.close()
         await self._reader.close()
         await self._writer.close()
@@ -77,17 +81,9 @@ class SqliteStore:
         return [found.get(key) for key in keys]
 
     async def create(self, session: Session) -> None:
-        """Keep a new session, and now and then remove those that expired."""
-        now = self._wall()
+        """Keep a new session."""
         row = self._row(session)
-
-        def work(db: sqlite3.Connection) -> None:
-            db.execute(_INSERT, row)
-            if now - self._purged_at >= _PURGE_EVERY:
-                self._purged_at = now
-                _purge(db, now)
-
-        await self._writer.run(work)
+        await self._writer.run(lambda db: db.execute(_INSERT, row))
 
     async def touch(self, session: Session) -> None:
         """Move the expiry of a session that is still there."""
@@ -177,6 +173,10 @@ class SqliteStore:
         """Tell this watcher of every change, whoever makes it."""
         self._changes.watch(watcher)
 
+    async def _sweep(self) -> int:
+        now = self._wall()
+        return await self._writer.run(lambda db: _remove(db, now))
+
     async def _rows(self, sql: str, *values: object) -> list[Row]:
         return await self._reader.run(lambda db: db.execute(sql, values).fetchall())
 
@@ -208,10 +208,16 @@ class SqliteStore:
             return None
 
 
-def _purge(db: sqlite3.Connection, now: float) -> None:
-    db.execute(
+def _remove(db: sqlite3.Connection, now: float) -> int:
+    """Remove some of what is over; return how much it was, of whichever it was more."""
+    sessions = db.execute(
         "DELETE FROM sessions WHERE key IN"
         " (SELECT key FROM sessions WHERE expires_at <= ? LIMIT ?)",
-        (now, _PURGED_AT_ONCE),
-    )
-    db.execute("DELETE FROM changes WHERE at < ?", (time.time() - _CHANGES_KEPT,))
+        (now, _SWEPT_AT_ONCE),
+    ).rowcount
+    changes = db.execute(
+        "DELETE FROM changes WHERE at < ? AND number IN"
+        " (SELECT number FROM changes ORDER BY number LIMIT ?)",
+        (time.time() - _CHANGES_KEPT, _SWEPT_AT_ONCE),
+    ).rowcount
+    return max(sessions, changes)
