@@ -117,17 +117,20 @@ class PostgresStore:
         """Keep a new session."""
         row = self._row(session)
         await self._connections.run(lambda connection: connection.execute(_CREATE, *row))
+        self._changes.tell(session.key)
 
     async def touch(self, session: Session) -> None:
         """Move the expiry of a session that is still there."""
         values = (session.key, session.touched_at, session.expires_at, self._wall())
-        await self._connections.run(lambda connection: connection.execute(_TOUCH, *values))
+        await self._connections.run(
+            lambda connection: connection.execute(_TOUCH, *values), again=True
+        )
 
     async def update(self, session: Session) -> bool:
         """Write a session anew, but for its key, ids and times."""
         values = (session.key, session.id, self._codec.encode(session), self._wall())
         updated = await self._connections.run(
-            lambda connection: connection.fetchval(_UPDATE, *values)
+            lambda connection: connection.fetchval(_UPDATE, *values), again=True
         )
         self._changes.tell(session.key)
         return bool(updated)
@@ -150,7 +153,7 @@ class PostgresStore:
         """End several sessions."""
         now = self._wall()
         deleted: int = await self._connections.run(
-            lambda connection: connection.fetchval(_DELETE, keys, now)
+            lambda connection: connection.fetchval(_DELETE, keys, now), again=True
         )
         for key in keys:
             self._changes.tell(key)

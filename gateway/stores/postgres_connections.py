@@ -21,7 +21,15 @@ _CONNECTIONS = 8
 """For one process. A server allows a hundred for all, unless told otherwise."""
 
 FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError)
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+    # What asyncpg makes of a farewell that it did not expect.
+    asyncpg.InternalClientError,
+    ConnectionError,
+)
 
 # Statistics may be from the day on which the table was empty: that the indexes serve better than
 # reading it all is known without them.
@@ -45,8 +53,8 @@ class Connections:
         """Return what ``work`` returns, which gets a connection for itself.
 
         Args:
-            again: Whether it may be done twice, when the connection turns out to be lost: after a
-                restart of the server all are.
+            again: Whether it may be done once more when the connection turns out to be lost, as
+                all are after a restart of the server, and nobody knows whether it was done.
 
         Raises:
             StoreUnavailable: PostgreSQL does not answer, refuses, or is too slow.

@@ -258,6 +258,26 @@ async def test_a_killed_connection_is_noticed_at_once_and_made_anew(
     await wait_until(lambda: session.key in ears.keys, seconds=0.1)
 
 
+async def test_what_was_asked_for_in_the_moment_of_a_cut_is_done_all_the_same(
+    store: PostgresStore, server: PostgresServer, clock: Clock
+) -> None:
+    sessions = [a_session(now=clock.now) for _ in range(8)]
+    for session in sessions:
+        await store.create(session)
+    for session in sessions:
+        cut = asyncio.to_thread(
+            server.command,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'session-gateway'",
+        )
+        cutting = asyncio.ensure_future(cut)
+        while not cutting.done():
+            assert await store.load([session.key]) == [session]
+            await store.touch(session)
+        await store.delete(session.key)
+    assert await store.of_user("ada") == []
+
+
 # --- away ----------------------------------------------------------------------------------------
 
 
