@@ -17,7 +17,6 @@ from gateway.model import (
     Lifetime,
     Network,
     Remember,
-    Token,
     Upstream,
 )
 from gateway.rules.policy_tests import PolicyTest
@@ -125,8 +124,8 @@ class SessionConfig:
     """Whether visitors get sessions."""
     remember: Remember
     max_per_user: int | None
-    new_token: Callable[[], Token] | None
-    """The operator's own; None: ours."""
+    new_token: Callable[[], object] | None
+    """The operator's own, whose results are to be checked; None: ours."""
     cookie: CookieShape
     lifetime: Lifetime
     cache: bool

@@ -10,6 +10,26 @@ from types import ModuleType
 from typing import Any
 
 
+class OwnFunction:
+    """An operator's function. Sent to another process, it is loaded anew there."""
+
+    def __init__(self, text: str, folder: Path) -> None:
+        """Load it.
+
+        Raises:
+            ValueError: As ``load_function``.
+        """
+        self._named = text, folder
+        self._function = load_function(text, folder)
+
+    def __call__(self, *values: Any, **named: Any) -> Any:
+        """Call it."""
+        return self._function(*values, **named)
+
+    def __reduce__(self) -> tuple[type[OwnFunction], tuple[str, Path]]:
+        return OwnFunction, self._named
+
+
 def load_function(text: str, folder: Path) -> Callable[..., Any]:
     """Return the function that this names. Its module runs, as importing does.
 

@@ -13,7 +13,14 @@ from os import urandom
 from typing import Any
 
 from gateway.errors import StoreUnavailable
-from gateway.formats.token import ID_BYTES, TOKEN_BYTES, key_for, new_session_id, new_token
+from gateway.formats.token import (
+    ID_BYTES,
+    TOKEN_BYTES,
+    checked,
+    key_for,
+    new_session_id,
+    new_token,
+)
 from gateway.model import ANONYMOUS, Lifetime, Renewal, Session, SessionId, SessionKey, Token, User
 from gateway.rules.sessions import born, left_behind, renewed, with_roles
 from gateway.stores.protocol import SessionStore
@@ -50,7 +57,7 @@ class Keeper:
         lifetime: Lifetime,
         *,
         max_per_user: int | None = None,
-        new_token: Callable[[], Token] | None = None,
+        new_token: Callable[[], object] | None = None,
         wall: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = urandom,
     ) -> None:
@@ -58,14 +65,15 @@ class Keeper:
 
         Args:
             max_per_user: Sessions that a user may have at once; None: any number.
-            new_token: Returns a token that nobody can guess; None: as we make them ourselves.
+            new_token: The operator's own, which returns a text that nobody can guess and that was
+                not there before; None: as we make them ourselves.
             wall: Unix seconds.
             random: That many bytes nobody can guess.
         """
         self._store = store
         self._lifetime = lifetime
         self._max_per_user = max_per_user
-        self._new_token = new_token or self._own_token
+        self._operators = new_token
         self._wall = wall
         self._random = random
 
@@ -238,5 +246,7 @@ class Keeper:
         [session] = await self._store.load([key])
         return session
 
-    def _own_token(self) -> Token:
+    def _new_token(self) -> Token:
+        if self._operators is not None:
+            return checked(self._operators())
         return new_token(self._random(TOKEN_BYTES))

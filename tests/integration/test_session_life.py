@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -48,21 +49,20 @@ PARALLEL = 100
 ROTATIONS = 50
 
 
+def users() -> str:
+    # As cheap as argon2 gets: this is not about passwords.
+    hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    names = ("ada", "bob", "cleo", "dora", "emil")
+    lines = (f"  {name}: {{password: {hashed!r}, roles: [admin, editor]}}\n" for name in names)
+    return "users:\n" + "".join(lines)
+
+
 @pytest.fixture(scope="module")
 def running_gateway(
     running_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayProcess]:
     folder = tmp_path_factory.mktemp("gateway")
-    # As cheap as argon2 gets: this is not about passwords.
-    hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
-    (folder / "users.yaml").write_text(
-        "users:\n"
-        + "".join(
-            f"  {name}: {{password: {hashed!r}, roles: [admin, editor]}}\n"
-            for name in ("ada", "bob", "cleo", "dora", "emil")
-        ),
-        encoding="utf-8",
-    )
+    (folder / "users.yaml").write_text(users(), encoding="utf-8")
     with GatewayProcess(folder, CONFIG, UPSTREAM=running_upstream.url) as gateway:
         yield gateway
 
@@ -274,3 +274,49 @@ async def test_no_store_that_is_away_keeps_a_visitor_away(
                 return bool(given(await ask(gateway, "/optional/x")))
 
             await wait_until(back, seconds=5.0, what="visitors get sessions again")
+
+
+# --- secrets ---------------------------------------------------------------------------------
+
+
+async def test_a_secret_is_changed_under_way_and_the_old_one_opens_what_it_sealed(
+    running_upstream: Upstream, tmp_path: Path
+) -> None:
+    (tmp_path / "users.yaml").write_text(users(), encoding="utf-8")
+    newer = "another secret of 32 characters or so"
+    with GatewayProcess(tmp_path, CONFIG, UPSTREAM=running_upstream.url) as gateway:
+        before = await signed_in(gateway, "ada")
+        both = f'["{newer}", "{SECRET}"]'
+        await reload(gateway, CONFIG.replace(f'"{SECRET}"', both))
+        after = await signed_in(gateway, "bob")
+        for token in (before, after):
+            assert (await ask(gateway, "/login/x", token)).status == 200
+    with GatewayProcess(
+        tmp_path, CONFIG.replace(SECRET, newer), UPSTREAM=running_upstream.url
+    ) as gateway:
+        assert (await ask(gateway, "/login/x", before)).status == 401
+        assert (await ask(gateway, "/login/x", after)).status == 200
+
+
+async def test_an_operators_function_makes_the_tokens_of_every_worker(
+    running_upstream: Upstream, tmp_path: Path
+) -> None:
+    (tmp_path / "users.yaml").write_text(users(), encoding="utf-8")
+    tokens = "import secrets\ndef new():\n    return '{}-' + secrets.token_hex(16)\n"
+    (tmp_path / "tokens.py").write_text(tokens.format("first"))
+    config = CONFIG.replace("anonymous: true", "token: tokens.py:new")
+    with GatewayProcess(tmp_path, config, UPSTREAM=running_upstream.url) as gateway:
+        first = [await signed_in(gateway, "ada") for _ in range(3)]
+        (tmp_path / "tokens.py").write_text(tokens.format("second"))
+        await reload(gateway, config)
+        second = [await signed_in(gateway, "bob") for _ in range(3)]
+        for token, start in zip(first + second, ["first-"] * 3 + ["second-"] * 3, strict=True):
+            assert token.startswith(start)
+            assert (await ask(gateway, "/login/x", token)).status == 200
+
+
+async def reload(gateway: GatewayProcess, config: str) -> None:
+    """Give the gateway another file, and return when both workers go by it."""
+    gateway.rewrite(config)
+    gateway.send_signal(signal.SIGHUP)
+    await wait_until(lambda: gateway.log("reloaded"), what="both have reloaded")

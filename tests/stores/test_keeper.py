@@ -160,6 +160,15 @@ async def test_an_operators_generator_makes_the_tokens(store: SessionStore, cloc
     assert begun.session.key == key_of_any("first-token-of-ours")
 
 
+async def test_what_an_operators_generator_must_not_make_signs_nobody_in(
+    store: SessionStore, clock: Clock
+) -> None:
+    keeper = Keeper(store, LIFETIME, new_token=lambda: "short", wall=clock)
+    with pytest.raises(ValueError, match="16 to 512"):
+        await keeper.begin(ADA, HERE)
+    assert [session async for session in store.all()] == []
+
+
 # --- renewal ---------------------------------------------------------------------------------
 
 

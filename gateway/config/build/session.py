@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 from gateway.config.build.store import build_store
 from gateway.config.config import SessionConfig
-from gateway.config.python_code import load_function
+from gateway.config.python_code import OwnFunction
 from gateway.config.report import Report
 from gateway.config.settings import CookieSettings, SessionSettings
 from gateway.formats import token
-from gateway.model import CookieShape, Lifetime, Remember, Token
+from gateway.model import CookieShape, Lifetime, Remember
 
 SHORTEST_SECRET = 32
 """Characters; in hexadecimal that is 128 bits."""
@@ -69,27 +69,24 @@ def _stale_for(settings: SessionSettings, report: Report) -> float:
     return settings.on_store_outage
 
 
-def _new_token(text: str | None, folder: Path, report: Report) -> Callable[[], Token] | None:
+def _new_token(text: str | None, folder: Path, report: Report) -> Callable[[], object] | None:
     if text is None or not report.sound("session", "token"):
         return None
+    path = ("session", "token")
     try:
-        make = load_function(text, folder)
+        new_token = OwnFunction(text, folder)
     except ValueError as exc:
-        report.error(("session", "token"), str(exc))
+        report.error(path, str(exc))
         return None
-
-    def new_token() -> Token:
-        return token.checked(make())
-
     try:
-        several = {new_token() for _ in range(_SAMPLES)}
+        several = {token.checked(new_token()) for _ in range(_SAMPLES)}
     except ValueError as exc:
-        report.error(("session", "token"), f"made something else than a token: {exc}")
+        report.error(path, f"made something else than a token: {exc}")
     except Exception as exc:
-        report.error(("session", "token"), f"failed: {type(exc).__name__}")
+        report.error(path, f"failed: {type(exc).__name__}")
     else:
         if len(several) < _SAMPLES:
-            report.error(("session", "token"), "made the same token twice")
+            report.error(path, "made the same token twice")
     return new_token
 
 
