@@ -45,6 +45,7 @@ class MemoryStore:
     async def create(self, session: Session) -> None:
         """Keep a new session, and forget a few that have expired."""
         self._put(session)
+        self._tell(session.key)
         self._sweep()
 
     async def touch(self, session: Session) -> None:

@@ -15,7 +15,11 @@ class Watcher(Protocol):
     """
 
     def changed(self, key: SessionKey) -> None:
-        """The session under this key was changed or removed, by anybody."""
+        """The session under this key was changed or removed, by anybody; or made, in this process.
+
+        That somebody else has made one need not be told: a key is random, so nobody has asked
+        before.
+        """
 
     def trust(self, trusted: bool) -> None:
         """Say whether changes are heard at all. From True on, they are; on False, copies count as

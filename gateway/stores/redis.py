@@ -89,6 +89,7 @@ class RedisStore:
         await self._run(layout.index(session, now))
         value = layout.value(self._codec, session)
         await self._run([layout.put(session, value, now)])
+        self._changes.tell(session.key)
 
     async def touch(self, session: Session) -> None:
         """Move the expiry of a session that is still there."""

@@ -84,6 +84,7 @@ class SqliteStore:
         """Keep a new session."""
         row = self._row(session)
         await self._writer.run(lambda db: db.execute(_INSERT, row))
+        self._changes.tell(session.key)
 
     async def touch(self, session: Session) -> None:
         """Move the expiry of a session that is still there."""

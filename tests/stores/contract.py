@@ -106,6 +106,17 @@ class StoreContract:
         await store.create(session)
         assert await store.load([session.key]) == [session]
 
+    async def test_a_cache_of_the_same_process_knows_a_created_session_at_once(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        cached = CachedSessions(store, enabled=True, lifetime=LIFETIME, wall=clock)
+        await hearing(store)  # as the cache does
+        session = a_session(now=clock.now)
+        assert await cached.get(session.key) is None
+        await store.create(session)
+        assert await cached.get(session.key) is not None
+        await cached.close()
+
     async def test_many_are_loaded_in_order_with_none_for_what_is_not_there(
         self, store: SessionStore, clock: Clock
     ) -> None:
