@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+import re
 import shutil
 import signal
 import socket
@@ -24,10 +26,13 @@ import pytest
 
 def free_port() -> int:
     """Return a loopback port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    # Below those that a system gives to outgoing connections: one of these might take it while a
+    # server is being started, or is down.
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def program(name: str, package: str) -> str:
@@ -150,6 +155,13 @@ class RedisServer:
         """Return what ``redis-cli`` prints, as somebody does who works on the server by hand."""
         call = [program("redis-cli", "redis-tools"), "-p", str(self.port), *options, *words]
         return subprocess.run(call, check=True, capture_output=True, text=True).stdout
+
+    def replicated(self) -> bool:
+        """Whether every replica has all that was written."""
+        said = self.command("INFO", "replication")
+        [offset] = re.findall(r"^master_repl_offset:(\d+)", said, re.MULTILINE)
+        replicas = re.findall(r"^slave\d+:.*offset=(\d+)", said, re.MULTILINE)
+        return all(int(each) >= int(offset) for each in replicas)
 
     def on_disk(self) -> bytes:
         """Return all that the server has written down."""

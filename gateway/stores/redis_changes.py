@@ -19,6 +19,7 @@ from gateway.stores.redis_servers import Servers
 log = structlog.get_logger()
 
 _HEARTBEAT = 1.0
+_LOOK_AGAIN = 0.2
 _RETRY_FIRST = 0.05
 _RETRY_LAST = 1.0
 
@@ -76,7 +77,7 @@ class Changes:
             with contextlib.suppress(OSError, Refused):  # who needs the servers will say so
                 await self._servers.refresh()
             self._follow()
-            await asyncio.sleep(_HEARTBEAT)
+            await asyncio.sleep(_HEARTBEAT if self._heard else _LOOK_AGAIN)
 
     def _moved(self) -> None:
         if self._task is not None:

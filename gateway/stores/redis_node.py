@@ -65,7 +65,14 @@ class Node:
         if self._dialing is None:
             self._dialing = asyncio.create_task(self._dial(), name="redis-connect")
             self._dialing.add_done_callback(self._dialed)
-        return await asyncio.shield(self._dialing)
+        dialing = self._dialing
+        try:
+            return await asyncio.shield(dialing)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if dialing.cancelled() and task is not None and not task.cancelling():
+                raise ConnectionResetError("the server is none of ours any more") from None
+            raise
 
     async def _dial(self) -> RedisLink:
         try:

@@ -237,7 +237,7 @@ async def test_a_lost_primary_is_replaced_and_its_sessions_are_still_there(clock
         sessions = await one_on_each(store, cluster, clock.now)
         ears = await hearing(store)
         lost = cluster.owner(name(sessions[0]))
-        await wait_until(lambda: cluster.servers[0].command("WAIT", "0", "0") != "", seconds=1)
+        await wait_until(lost.replicated)
         lost.kill()
         await wait_until(lambda: not ears.trusted, seconds=0.5, what="the loss is noticed")
 

@@ -68,7 +68,7 @@ async def test_a_fail_over_on_demand_is_followed(clock: Clock) -> None:
         await store.create(session)
         ears = await hearing(store)
         old = redis.primary()
-        await wait_until(lambda: old.command("WAIT", "1", "1000") == "1\n")
+        await wait_until(old.replicated)
         redis.fail_over()
         await wait_until(lambda: ears.trust_was_lost, seconds=10.0, what="the change is noticed")
         await wait_until(lambda: ears.trusted, seconds=10.0, what="changes are heard again")
@@ -92,7 +92,7 @@ async def test_a_lost_primary_is_replaced_and_never_believed_again(clock: Clock,
         await store.create(session)
         ears = await hearing(store)
         old = redis.primary()
-        await wait_until(lambda: old.command("WAIT", "1", "1000") == "1\n")
+        await wait_until(old.replicated)
         if how == "killed":
             old.kill()
         else:
