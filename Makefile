@@ -16,7 +16,7 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3
 	--generate-hashes --no-annotate --custom-compile-command "make lock" --upgrade
 SOURCES := pyproject.toml requirements/build.in
 
-.PHONY: help run test soak check lint format bench docs lock clean
+.PHONY: help run test faults soak check lint format bench docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,11 @@ run: $(VENV)/run.stamp  ## start the demo and print its address (PORT=8081 for a
 test: $(VENV)/dev.stamp  ## run all tests, with real servers (ARGS="-k cookie" for some)
 	@.ci/servers redis-server chromium postgresql pgbouncer
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: $(VENV)/dev.stamp  ## stores that die, hang and are cut off, a minute each; 500 revocations
+	@.ci/servers redis-server postgresql
+	@GATEWAY_FAULTS=60 $(BIN)/python -m pytest -s tests/stores_faults \
+		tests/integration/test_revocation.py $(ARGS)
 
 soak: $(VENV)/dev.stamp  ## 1 GiB up and down past slow readers: the gateway's memory stays small
 	@GATEWAY_SOAK=1 $(BIN)/python -m pytest tests/integration/test_streaming.py -s $(ARGS)
