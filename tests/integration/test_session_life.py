@@ -19,7 +19,7 @@ from gateway.stores.keeper import Keeper
 from gateway.stores.sqlite import SqliteStore
 from tests.gateway_process import GatewayProcess
 from tests.integration.browser import Visitor
-from tests.integration.wire import Answer, Client, Upstream
+from tests.integration.wire import Answer, Client, Upstream, answering
 from tests.servers import RedisServer, wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -52,7 +52,7 @@ ROTATIONS = 50
 def users() -> str:
     # As cheap as argon2 gets: this is not about passwords.
     hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
-    names = ("ada", "bob", "cleo", "dora", "emil")
+    names = ("ada", "bob", "cleo", "dora", "emil", "fay")
     lines = (f"  {name}: {{password: {hashed!r}, roles: [admin, editor]}}\n" for name in names)
     return "users:\n" + "".join(lines)
 
@@ -178,6 +178,27 @@ async def test_a_token_that_was_known_before_gains_nothing(
     assert (await answered(begun.token)).status == 200
     assert upstream.last.get("X-User-Roles") == "admin,editor,boss"
     assert upstream.last.get("X-Session-Id") == session.id
+
+
+async def test_a_new_token_comes_with_a_websockets_handshake_too(
+    gateway: GatewayProcess, keeper: Keeper, upstream: Upstream
+) -> None:
+    old = await signed_in(gateway, "fay")
+    await keeper.set_roles("fay", ("admin", "editor"))
+    upstream.handler = answering(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    )
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", key]
+
+    async def renewed() -> list[str]:
+        answer = await ask(gateway, "/login/x", old, *upgrade)
+        assert answer.status == 101
+        return given(answer)
+
+    await wait_until(renewed, seconds=1.0, what="the worker has heard that it is to renew")
+    upstream.forget()
+    assert len(await keeper.of_user("fay")) == 1
 
 
 # --- sign-in ---------------------------------------------------------------------------------
