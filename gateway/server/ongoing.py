@@ -20,6 +20,7 @@ from gateway.rules import sessions
 from gateway.server.exchange import Exchange
 from gateway.server.under_way import UnderWay
 from gateway.stores.cached import CachedSessions
+from gateway.stores.held import Held
 from gateway.stores.protocol import SessionStore, Watcher
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _INTERVAL = 0.5
-_AT_ONCE = 200
+_AT_ONCE = 100
 _PATIENCE = 1.0
 """Seconds for which something may go on after its session was heard to change, while the store
 does not say how."""
@@ -130,7 +131,7 @@ class Ongoing(Watcher):
         if gateway is None or not self._all:
             return
         self._timer = self._loop.call_later(_INTERVAL, self._sweep)
-        now = self._wall()
+        now, age = self._wall(), gateway.update_age
         for one in self._all:
             session = one.session
             if session is None:
@@ -138,7 +139,10 @@ class Ongoing(Watcher):
             if one.fresh or sessions.is_over(session, now):
                 one.fresh = False
                 self._suspects.setdefault(session.key, _NEVER)
-            elif one.used() and now - session.touched_at >= gateway.update_age:
+                continue
+            unmoved = now - session.touched_at
+            # What was sent earlier than that moves nothing, as with requests.
+            if unmoved >= age - _INTERVAL and one.used() and unmoved >= age:
                 one.session = self._touched(session, gateway, now)
         if not self._trusted and not self._cached.resting:
             self._suspect_all()
@@ -165,7 +169,7 @@ class Ongoing(Watcher):
             while self._ruled_anew or self._suspects:
                 for one in list(islice(self._ruled_anew, _AT_ONCE)):
                     self._ruled_anew.discard(one)
-                    self._judge(one, one.session)
+                    self._judge(one, self._known(one.session))
                 some = {key: self._suspects[key] for key in islice(self._suspects, _AT_ONCE)}
                 for key in some:
                     del self._suspects[key]
@@ -185,40 +189,46 @@ class Ongoing(Watcher):
         if known is None:
             return True
         try:
-            session = await self._now(known)
+            held = await self._now(known)
         except Exception:  # a bug as well: nothing goes on for ever because of it
             if self._clock() < until and not sessions.is_over(known, self._wall()):
                 return False
-            session = None
+            held = None
         for one in list(self._by_key.get(key, ())):
-            self._judge(one, session)
+            self._judge(one, held)
         return True
 
-    async def _now(self, known: Session) -> Session | None:
+    async def _now(self, known: Session) -> Held | None:
         """Return what a session is by now, wherever a new token has moved it."""
         held = await self._cached.get(known.key)
         if held is not None and held.session.replaced_by is not None:
-            held = await self._cached.get(held.session.replaced_by)
-        elif held is None:
+            return await self._cached.get(held.session.replaced_by)
+        if held is None:
             moved = await self._store.find(known.id)
-            return moved if moved is not None and moved.replaces == known.key else None
-        return None if held is None else held.session
+            return Held(moved) if moved is not None and moved.replaces == known.key else None
+        return held
 
-    def _judge(self, one: UnderWay, session: Session | None) -> None:
+    def _known(self, session: Session | None) -> Held | None:
+        """Return what a session is, as far as it is known without asking."""
+        if session is None:
+            return None
+        return self._cached.peek(session.key, self._wall()) or Held(session)
+
+    def _judge(self, one: UnderWay, held: Held | None) -> None:
         """End what would not be begun now; of the rest, note what its session is by now."""
         if self._gateway is None or one not in self._all:
             return
-        why = one.refusal(self._gateway, session, self._wall())
+        why = one.refusal(self._gateway, held, self._wall())
         if why is not None:
             self._forget(one)
             log.info("broken off", request_id=one.exchange.request_id, why=why)
             one.exchange.reason = Reason.SESSION_ENDED
             one.end()
-        elif session is not None and one.session is not None:
+        elif held is not None and one.session is not None:
             self._unlist(one)
-            one.fresh = session.key != one.session.key
-            one.session = session
-            self._by_key.setdefault(session.key, set()).add(one)
+            one.fresh = held.session.key != one.session.key
+            one.session = held.session
+            self._by_key.setdefault(one.session.key, set()).add(one)
 
     # --- the list ----------------------------------------------------------------------------
 

@@ -70,14 +70,14 @@ class UnderWay:
         before, self._heard_before = self._heard_before, heard
         return heard != before
 
-    def refusal(self, gateway: Gateway, session: Session | None, now: float) -> Reason | None:
+    def refusal(self, gateway: Gateway, held: Held | None, now: float) -> Reason | None:
         """Return why it would not go on by this configuration, for this session; None: it would."""
-        if session is None or is_over(session, now):
+        if held is None or is_over(held.session, now):
             # A visitor whom nobody knew had a session, too, and the upstream was told of it.
             if self.session is not None:
                 return Reason.NOT_SIGNED_IN
             return broken_off(self._decide(gateway, None, has_session=False), None)
-        caller = gateway.identity(Held(session)).caller
+        caller = gateway.identity(held).caller
         return broken_off(self._decide(gateway, caller, has_session=True), self.told)
 
     def _decide(self, gateway: Gateway, caller: Caller | None, *, has_session: bool) -> Decision:

@@ -184,7 +184,7 @@ async def test_all_that_goes_on_is_asked_for_together(scene: Scene) -> None:
     scene.store.trust(False)
     scene.store.trust(True)
     await wait_until(lambda: sum(map(len, scene.store.loads)) == 500)
-    assert len(scene.store.loads) == 3
+    assert len(scene.store.loads) == 5
     assert scene.ended == []
 
 
