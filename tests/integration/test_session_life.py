@@ -282,6 +282,7 @@ async def test_no_store_that_is_away_keeps_a_visitor_away(
 ) -> None:
     (tmp_path / "users.yaml").write_text("users: {}\n")
     config = CONFIG.replace("sqlite:///sessions.db", "${STORE}").replace("5s", "200ms")
+    config = config.replace("workers: 2", "workers: 1")  # one that is not ready yet would end it
     with RedisServer() as redis:
         environment = {"UPSTREAM": running_upstream.url, "STORE": redis.url}
         with GatewayProcess(tmp_path, config, **environment) as gateway:
