@@ -22,7 +22,8 @@ from gateway.stores.sweeping import Sweeper
 log = structlog.get_logger()
 
 _PAGE = 500
-_SWEPT_AT_ONCE = 500
+# Each may be a page of its own in the log, and whoever commits meanwhile waits for that.
+_SWEPT_AT_ONCE = 50
 _MIGRATION = 60.0
 
 _SELECT = "SELECT key, record, touched_at, expires_at FROM gateway_sessions WHERE "

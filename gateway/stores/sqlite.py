@@ -58,7 +58,7 @@ class SqliteStore:
 
     async def open(self) -> None:
         """Create the file, readable by its owner alone, and its tables, where they are missing."""
-        await self._writer.run(lambda db: None)
+        await self._writer.run(_claim)
         self._sweeper.start()
 
     async def close(self) -> None:
@@ -207,6 +207,12 @@ class SqliteStore:
         except CorruptRecord as exc:
             log.warning("corrupt_record", store="sqlite", session=str(key)[:12], error=str(exc))
             return None
+
+
+def _claim(db: sqlite3.Connection) -> None:
+    """Refuse a file that can only be read, at the start and not at the first sign-in."""
+    # Changes nothing. BEGIN IMMEDIATE would not do: of such a file it makes a mere BEGIN.
+    db.execute("DELETE FROM changes WHERE number < 0")
 
 
 def _remove(db: sqlite3.Connection, now: float) -> int:
