@@ -70,7 +70,7 @@ class SqliteStore:
 
     async def ping(self) -> None:
         """Return if the file can be read."""
-        await self._reader.run(lambda db: db.execute("SELECT 1 FROM sessions LIMIT 1"))
+        await self._reader.run(lambda db: db.execute("SELECT 1 FROM sessions WHERE key = ''"))
 
     async def load(self, keys: Sequence[SessionKey]) -> list[Session | None]:
         """Return the session under each key."""

@@ -140,6 +140,7 @@ async def postgresql() -> AsyncIterator[Subject]:
 
         async def size() -> int:
             await connection.execute("VACUUM ANALYZE gateway_sessions")
+            await connection.execute("CHECKPOINT")
             await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_prewarm")
             await connection.execute(
                 "SELECT pg_prewarm(oid) FROM pg_class WHERE relname LIKE 'gateway_sessions%'"
