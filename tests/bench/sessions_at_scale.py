@@ -161,13 +161,14 @@ async def postgresql() -> AsyncIterator[Subject]:
 
 @asynccontextmanager
 async def redis() -> AsyncIterator[Subject]:
-    with RedisServer() as server:
+    with RedisServer("--appendonly", "no") as server:
         clock = Clock()
         store = RedisStore(server.url, timeout=10.0, wall=clock, codec=CODEC)
         await store.open()
 
         async def fill(some: list[Session]) -> None:
-            await asyncio.gather(*map(store.create, some))
+            for start in range(0, len(some), 1000):
+                await asyncio.gather(*map(store.create, some[start : start + 1000]))
 
         async def size() -> int:
             for line in server.command("INFO", "memory").splitlines():
