@@ -287,3 +287,32 @@ async def test_many_at_once_are_renewed_listed_and_revoked_across_servers(
     assert [await store.find(s.id) for s in sessions] == renewed
     assert await store.delete_many([s.key for s in renewed]) == 30
     assert await store.of_user("ada") == []
+
+
+async def test_what_leads_to_a_session_comes_before_it_and_goes_after_it(
+    cluster: RedisCluster, clock: Clock
+) -> None:
+    lists = cluster.owner("gateway:user:ada")
+    sessions: list[Session] = []
+    while len(sessions) < 2:
+        session = a_session(now=clock.now)
+        if lists not in (cluster.owner(name(session)), cluster.owner(f"gateway:id:{session.id}")):
+            sessions.append(session)
+    made, never = sessions
+    store = RedisStore(cluster.url, timeout=0.2, wall=clock)
+    await store.open()
+    await store.create(made)
+    lists.pause()
+    try:
+        # Without a place in the user's list there is no session, which nobody could revoke.
+        with pytest.raises(StoreUnavailable):
+            await store.create(never)
+        assert await store.load([never.key]) == [None]
+        # What ends is over at once, though the list still names it.
+        assert await store.delete(made.key) is True
+        assert await store.load([made.key]) == [None]
+    finally:
+        lists.resume()
+    await wait_until(cluster.whole, seconds=10.0)
+    assert await store.of_user("ada") == []
+    await store.close()
