@@ -91,6 +91,11 @@ def with_roles(session: Session, roles: tuple[str, ...], session_id: SessionId) 
     )
 
 
+def same_rights(one: User, other: User) -> bool:
+    """Whether two users have the same roles and permissions, in whatever order."""
+    return set(one.roles) == set(other.roles) and set(one.permissions) == set(other.permissions)
+
+
 def renewed(session: Session, key: SessionKey) -> Session:
     """Return the session under the key of its new token."""
     return replace(session, key=key, renewal=None, replaces=session.key)

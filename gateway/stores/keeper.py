@@ -6,11 +6,13 @@ sign-in, another process.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from os import urandom
 from typing import Any
+from weakref import WeakValueDictionary
 
 from gateway.errors import StoreUnavailable
 from gateway.formats.token import (
@@ -22,7 +24,7 @@ from gateway.formats.token import (
     new_token,
 )
 from gateway.model import ANONYMOUS, Lifetime, Renewal, Session, SessionId, SessionKey, Token, User
-from gateway.rules.sessions import born, left_behind, renewed, with_roles
+from gateway.rules.sessions import born, left_behind, renewed, same_rights, with_roles
 from gateway.stores.protocol import SessionStore
 
 _TRIES = 10
@@ -37,12 +39,32 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A session as it is after a change, and its new token, where it got one."""
+
+    session: Session
+    begun: Begun | None = None
+    """What the browser is to be given; None: its token stays."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
     """From where a session begins."""
 
     device: str = ""
     """``User-Agent``, as it came."""
     address: str = ""
+
+
+class _Turn:
+    """Whose turn it is to change a session; there as long as somebody waits for it."""
+
+    __slots__ = ("__weakref__", "lock", "session")
+
+    def __init__(self, session: Session) -> None:
+        self.lock = asyncio.Lock()
+        self.session = session
+        """Under its last id: those who wait may know an older one."""
 
 
 class Keeper:
@@ -76,6 +98,7 @@ class Keeper:
         self._operators = new_token
         self._wall = wall
         self._random = random
+        self._turns: WeakValueDictionary[SessionId, _Turn] = WeakValueDictionary()
 
     # --- one browser -------------------------------------------------------------------------
 
@@ -87,6 +110,7 @@ class Keeper:
         presented: SessionKey | None = None,
         data: Mapping[str, Any] | None = None,
         remembered: bool = True,
+        max_age: float | None = None,
     ) -> Begun:
         """Sign a user in: a session with a token that nobody had before.
 
@@ -94,11 +118,12 @@ class Keeper:
             presented: The key of the cookie that came with the sign-in. It may have been planted:
                 that session ends, and the new one takes over nothing but the data of a visitor.
             data: What to keep besides.
+            max_age: Seconds that it lives at most, below what is configured; None: as configured.
         """
         before = None if presented is None else await self._at(presented)
         kept = dict(before.data) if before is not None and before.anonymous else {}
         kept.update(data or {})
-        begun = await self._create(user, visit, data=kept, remembered=remembered)
+        begun = await self._create(user, visit, data=kept, remembered=remembered, max_age=max_age)
         if presented is not None:
             await self.end(presented)
         if self._max_per_user is not None:
@@ -123,6 +148,40 @@ class Keeper:
         if not await self._store.replace(session, new, left=left):
             return None
         return Begun(session=new, token=token)
+
+    async def change(
+        self,
+        session: Session,
+        to: Callable[[Session], Awaitable[tuple[User, Mapping[str, Any]]]],
+    ) -> Changed | None:
+        """Change the user and the data of a session; None: it is gone.
+
+        Where the roles or permissions are others, it gets a new id and a new token in the same
+        step, and the old token is worth nothing from then on. Changes of one process wait for each
+        other. Of two that are made in different ones at the same moment the later counts, as a
+        whole; unless one is a change of rights: that one is never lost.
+
+        Args:
+            to: Returns what becomes of the session as it is now. May be asked again, about a
+                session that has changed meanwhile.
+        """
+        turn = self._turns.setdefault(session.id, _Turn(session))
+        async with turn.lock:
+            for _ in range(_TRIES):
+                now = await self._now(turn.session)
+                if now is None:
+                    return None
+                user, data = await to(now)
+                if user == now.user and data == now.data:
+                    return Changed(session=now)
+                if same_rights(user, now.user):
+                    new = replace(now, user=user, data=data)
+                    if await self._store.update(new):
+                        return Changed(session=new)
+                elif begun := await self._with_other_rights(now, user, data):
+                    turn.session = begun.session
+                    return Changed(session=begun.session, begun=begun)
+        raise StoreUnavailable("a session changes faster than it can be changed")
 
     async def end(self, key: SessionKey) -> bool:
         """End the session that a token opens, wherever a renewal has moved it; True: it lived."""
@@ -199,15 +258,50 @@ class Keeper:
 
     # --- parts -------------------------------------------------------------------------------
 
+    async def _now(self, session: Session) -> Session | None:
+        """Return what a session is by now, wherever a new token has moved it."""
+        found = await self._at(session.key)
+        if found is not None and found.replaced_by is not None:
+            found = await self._at(found.replaced_by)
+        return await self._store.find(session.id) if found is None else found
+
+    async def _with_other_rights(
+        self, session: Session, user: User, data: Mapping[str, Any]
+    ) -> Begun | None:
+        token = self._new_token()
+        new = replace(
+            renewed(session, key_for(token)),
+            id=new_session_id(self._random(ID_BYTES)),
+            user=user,
+            data=data,
+        )
+        if not await self._store.replace(session, new):
+            return None
+        if session.replaces is not None:
+            # Something may still answer there, with the rights that it had.
+            await self._store.delete_many(
+                [key for key in await self._keys([session]) if key != session.key]
+            )
+        return Begun(session=new, token=token)
+
     async def _create(
-        self, user: User, visit: Visit, *, data: Mapping[str, Any], remembered: bool
+        self,
+        user: User,
+        visit: Visit,
+        *,
+        data: Mapping[str, Any],
+        remembered: bool,
+        max_age: float | None = None,
     ) -> Begun:
         token = self._new_token()
+        lifetime = self._lifetime
+        if max_age is not None:
+            lifetime = replace(lifetime, max_age=min(max_age, lifetime.max_age))
         session = born(
             user,
             key_for(token),
             new_session_id(self._random(ID_BYTES)),
-            self._lifetime,
+            lifetime,
             now=self._wall(),
             data=data,
             device=visit.device,

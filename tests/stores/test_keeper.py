@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.errors import StoreUnavailable
 from gateway.formats.token import key_of, key_of_any
 from gateway.model import Renewal, Session, SessionId, SessionKey, Token, User
 from gateway.rules.sessions import GRACE
-from gateway.stores.keeper import Begun, Keeper, Visit
+from gateway.stores.keeper import Begun, Changed, Keeper, Visit
 from gateway.stores.memory import MemoryStore
 from gateway.stores.postgres import PostgresStore
 from gateway.stores.protocol import SessionStore
@@ -234,6 +236,154 @@ async def test_of_many_who_renew_at_once_one_gets_the_new_token(
     given = await asyncio.gather(*(keeper.renew(waiting) for _ in range(50)))
     assert sum(begun is not None for begun in given) == 1
     assert len(await keeper.of_user("ada")) == 1
+
+
+async def changed(
+    keeper: Keeper, session: Session, user: User, data: Mapping[str, Any]
+) -> Changed | None:
+    async def to(_: Session) -> tuple[User, Mapping[str, Any]]:
+        return user, data
+
+    return await keeper.change(session, to)
+
+
+async def test_data_and_name_change_and_the_token_stays(
+    store: SessionStore, keeper: Keeper
+) -> None:
+    begun = await keeper.begin(ADA, HERE, data={"cart": [1]})
+    user = replace(ADA, name="Ada L.", roles=("admin", "editor"))
+    done = await changed(keeper, begun.session, user, {"cart": []})
+    assert done == Changed(session=replace(begun.session, user=user, data={"cart": []}))
+    assert await opened(store, begun) == done.session
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        replace(ADA, roles=("editor",)),
+        replace(ADA, roles=("editor", "admin", "pilot")),
+        replace(ADA, permissions=("reports:read",)),
+    ],
+    ids=["a role less", "a role more", "a permission more"],
+)
+async def test_other_rights_bring_a_new_token_and_id_at_once(
+    store: SessionStore, keeper: Keeper, user: User
+) -> None:
+    begun = await keeper.begin(ADA, HERE, data={"cart": [1]})
+    done = await changed(keeper, begun.session, user, {"cart": [2]})
+    assert done is not None
+    assert done.begun is not None
+    assert await opened(store, begun) is None
+    assert await opened(store, done.begun) == done.session
+    assert (done.session.user, done.session.data) == (user, {"cart": [2]})
+    assert done.session.id != begun.session.id
+    assert done.session.ends_at == begun.session.ends_at
+    assert [one.id for one in await keeper.of_user("ada")] == [done.session.id]
+
+
+async def test_rights_are_lost_in_the_grace_of_an_old_token_too(
+    store: SessionStore, keeper: Keeper
+) -> None:
+    begun = await keeper.begin(ADA, HERE)
+    [same] = await keeper.set_roles("ada", ADA.roles)
+    second = await keeper.renew(same)
+    assert second is not None
+    assert await alive(store, begun, second) == [True, True]
+    # Asked with what the old token still opens: what counts is where the session is now.
+    old = await opened(store, begun)
+    assert old is not None
+    done = await changed(keeper, old, replace(ADA, roles=()), {})
+    assert done is not None
+    assert done.begun is not None
+    assert await alive(store, begun, second, done.begun) == [False, False, True]
+
+
+class ReadOnly(MemoryStore):
+    """Fails whoever writes a session again."""
+
+    async def update(self, session: Session) -> bool:
+        raise StoreUnavailable("read only")
+
+    async def replace(self, old: Session, new: Session, *, left: Session | None = None) -> bool:
+        raise StoreUnavailable("read only")
+
+
+async def test_what_changes_nothing_writes_nothing(clock: Clock) -> None:
+    keeper = Keeper(ReadOnly(wall=clock), LIFETIME, wall=clock)
+    begun = await keeper.begin(ADA, HERE, data={"cart": [1]})
+    assert await changed(keeper, begun.session, ADA, {"cart": [1]}) == Changed(
+        session=begun.session
+    )
+    with pytest.raises(StoreUnavailable):
+        await changed(keeper, begun.session, ADA, {"cart": [2]})
+
+
+async def test_a_session_that_has_ended_is_not_brought_back_by_a_change(
+    store: SessionStore, keeper: Keeper
+) -> None:
+    begun = await keeper.begin(ADA, HERE)
+    await keeper.end(begun.session.key)
+    for user in ADA, replace(ADA, roles=()):
+        assert await changed(keeper, begun.session, user, {"a": 1}) is None
+    assert await alive(store, begun) == [False]
+    assert await keeper.of_user("ada") == []
+
+
+async def test_a_session_that_ends_while_it_is_changed_stays_ended(
+    store: SessionStore, keeper: Keeper
+) -> None:
+    begun = await keeper.begin(ADA, HERE)
+
+    async def to(now: Session) -> tuple[User, Mapping[str, Any]]:
+        await keeper.end(now.key)
+        return replace(ADA, name="Ada L."), {}
+
+    assert await keeper.change(begun.session, to) is None
+    assert await keeper.of_user("ada") == []
+
+
+async def test_a_change_never_gives_back_a_right_that_was_taken_meanwhile(
+    store: SessionStore, keeper: Keeper
+) -> None:
+    begun = await keeper.begin(ADA, HERE)
+
+    async def to(now: Session) -> tuple[User, Mapping[str, Any]]:
+        if now.user.roles:
+            await keeper.set_roles("ada", ())
+        return now.user, {"cart": [1]}
+
+    done = await keeper.change(begun.session, to)
+    assert done is not None
+    assert (done.session.user.roles, done.session.data) == ((), {"cart": [1]})
+    assert [one.user.roles for one in await keeper.of_user("ada")] == [()]
+
+
+async def test_of_many_changes_in_one_process_none_is_lost(
+    store: SessionStore, keeper: Keeper
+) -> None:
+    begun = await keeper.begin(ADA, HERE)
+
+    def adding(name: str) -> Callable[[Session], Awaitable[tuple[User, Mapping[str, Any]]]]:
+        async def to(now: Session) -> tuple[User, Mapping[str, Any]]:
+            await asyncio.sleep(0)
+            roles = (*now.user.roles, name) if name == "7" else now.user.roles
+            return replace(now.user, roles=roles), {**now.data, name: True}
+
+        return to
+
+    await asyncio.gather(*(keeper.change(begun.session, adding(str(n))) for n in range(10)))
+    [session] = await keeper.of_user("ada")
+    assert session.data == {str(number): True for number in range(10)}
+    assert session.user.roles == ("editor", "admin", "7")
+
+
+async def test_a_session_may_be_shorter_than_configured_and_never_longer(
+    store: SessionStore, keeper: Keeper, clock: Clock
+) -> None:
+    for asked, given in ((5.0, 5.0), (LIFETIME.max_age * 2, LIFETIME.max_age)):
+        begun = await keeper.begin(ADA, HERE, max_age=asked)
+        assert begun.session.ends_at == clock.now + given
+        assert begun.session.expires_at <= begun.session.ends_at
 
 
 async def test_roles_of_nobody_else_change(store: SessionStore, keeper: Keeper) -> None:
