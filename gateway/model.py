@@ -97,6 +97,18 @@ class Session:
         return not self.user.id
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedSession(Session):
+    """A session that its cookie holds, sealed. Its ``key`` is made of ``handle``: it is what a
+    store knows of it, where there is one.
+    """
+
+    handle: bytes = field(repr=False)
+    """128 random bits that stay as long as its rights do, however often its cookie is renewed."""
+    since: float
+    """What ended sessions or changed roles before this moment was known when it was made."""
+
+
 class Remember(StrEnum):
     """Whether the cookie of a sign-in outlives the browser: ``session.remember``."""
 
@@ -264,6 +276,8 @@ class Forwarding:
     security_headers: SecurityHeaders | None = None
     cors: Cors | None = None
     rate_limit: RateLimit | None = None
+    session_control: bool = False
+    """Whether the upstream's answers may begin, change and end sessions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,36 +9,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.errors import CorruptRecord
+from gateway.formats.keys import KEY_ID, derive, key_id
 from gateway.model import Session, SessionKey
 from gateway.rules import sessions
 
 _RECORD = "session-gateway: session record"
 _FORMAT = b"\x01"
 _PLAIN = b"{"
-_KEY_ID = 4
-_HEADER = len(_FORMAT) + _KEY_ID
+_HEADER = len(_FORMAT) + KEY_ID
 # Random: below 2**32 records under one key two alike are less likely than 2**-32 (NIST SP 800-38D).
 _NONCE = 12
-
-
-def derive(secret: str, purpose: str) -> bytes:
-    """Return 256 bits for one purpose alone; they tell nothing of those for another."""
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(
-        secret.encode()
-    )
-
-
-def key_id(key: bytes) -> bytes:
-    """Return what stands for a derived key in front of what it seals; it tells nothing of it."""
-    return sha256(b"key id\x00" + key).digest()[:_KEY_ID]
 
 
 def record_key_id(secret: str) -> bytes:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from gateway.errors import CorruptRecord
+from gateway.formats.keys import derive
 from gateway.model import Session, SessionKey
 from gateway.stores.codec import PLAIN, codec_for
 from gateway.stores.protocol import Codec
-from gateway.stores.sealing import SealedCodec, derive, record_key_id, sealed_under
+from gateway.stores.sealing import SealedCodec, record_key_id, sealed_under
 from gateway.stores.sqlite import SqliteStore
 from tests.stores.contract import a_session, keys_of_tokens
 
