@@ -14,17 +14,14 @@ import structlog
 
 from gateway.errors import CorruptRecord, StoreUnavailable
 from gateway.model import Session, SessionId, SessionKey
-from gateway.rules.redis_urls import Deployment, RedisUrl, parse_redis_url
+from gateway.rules.redis_urls import parse_redis_url
 from gateway.rules.sessions import is_over
 from gateway.stores import redis_layout as layout
 from gateway.stores.codec import PLAIN
 from gateway.stores.protocol import Codec, Watcher
 from gateway.stores.redis_changes import Changes
-from gateway.stores.redis_cluster import Cluster
+from gateway.stores.redis_deployments import open_servers
 from gateway.stores.redis_link import Command, Refused
-from gateway.stores.redis_node import Node
-from gateway.stores.redis_sentinel import NamedBySentinels
-from gateway.stores.redis_servers import OneServer, Servers
 
 log = structlog.get_logger()
 
@@ -58,7 +55,7 @@ class RedisStore:
         self._wall = wall
         self._codec = codec
         try:
-            self._servers = _servers(parse_redis_url(url), timeout)
+            self._servers = open_servers(parse_redis_url(url), timeout)
         except ValueError as exc:
             raise StoreUnavailable(f"session.store is not a Redis URL: {exc}") from None
         self._changes = Changes(self._servers, timeout)
@@ -183,7 +180,9 @@ class RedisStore:
         for node in self._servers.primaries():
             cursor = 0
             while True:
-                cursor, keys = await self._call(partial(_scan, node, cursor))
+                page = partial(node.scan, cursor, layout.PREFIX + "*", _PAGE)
+                cursor, names = await self._call(page)
+                keys = [SessionKey(name.removeprefix(layout.PREFIX)) for name in names]
                 for session in await self.load(keys):
                     if session is not None and session.replaced_by is None:
                         yield session
@@ -260,22 +259,3 @@ class RedisStore:
             log.warning("corrupt_record", store="redis", session=key[:12], error=str(exc))
             return None
         return None if is_over(session, self._wall()) else session
-
-
-def _servers(url: RedisUrl, timeout: float) -> Servers:
-    match url.deployment:
-        case Deployment.SENTINEL:
-            return NamedBySentinels(url, timeout)
-        case Deployment.CLUSTER:
-            return Cluster(url, timeout)
-        case _:
-            return OneServer(url, timeout)
-
-
-async def _scan(node: Node, cursor: int) -> tuple[int, list[SessionKey]]:
-    words: Command = ("SCAN", cursor, "MATCH", layout.PREFIX + "*", "COUNT", _PAGE)
-    [answer] = await node.run([words])
-    if isinstance(answer, Refused):
-        raise answer
-    names = {name.decode(errors="replace") for name in answer[1]}
-    return int(answer[0]), [SessionKey(name.removeprefix(layout.PREFIX)) for name in names]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from binascii import crc_hqx
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
@@ -14,8 +13,7 @@ from gateway.stores.redis_layout import SCRIPTS
 from gateway.stores.redis_link import Address, Command, Refused
 from gateway.stores.redis_node import Node
 from gateway.stores.redis_servers import PAUSE, greeting
-
-SLOTS = 16384
+from gateway.stores.redis_slots import SLOTS, redirection, slot
 
 _REDIRECTIONS = 4
 _ASKED_AT_ONCE = 3
@@ -155,7 +153,7 @@ class Cluster:
 
     def _move(self, answer: Refused) -> None:
         # What is learned here is true at once; the rest follows with the next refresh.
-        at, address = _redirection(answer)
+        at, address = redirection(answer)
         if not address[0]:
             return  # "the host that you know": the refresh tells
         node = self._node(address)
@@ -164,7 +162,7 @@ class Cluster:
             self._tell()
 
     async def _visit(self, answer: Refused, command: Command) -> Any:
-        _, address = _redirection(answer)
+        _, address = redirection(answer)
         node = self._node(address)
         news = node not in self.primaries()
         self._visited[node] = asyncio.get_running_loop().time() + _VISITED_FOR
@@ -253,21 +251,3 @@ class Cluster:
         # Slots that nobody owns: whoever is asked says so itself.
         someone = next(filter(None, owners))
         return self.is_well(state), [owner or someone for owner in owners]
-
-
-def slot(command: Command) -> int:
-    """Return the slot of the one key of a command."""
-    key = command[3 if command[0] in ("EVALSHA", "EVAL") else 1]
-    name = key if isinstance(key, bytes) else str(key).encode()
-    opening = name.find(b"{")
-    if opening >= 0:
-        closing = name.find(b"}", opening)
-        if closing > opening + 1:
-            name = name[opening + 1 : closing]
-    return crc_hqx(name, 0) % SLOTS
-
-
-def _redirection(answer: Refused) -> tuple[int, Address]:
-    _, at, address = str(answer).split(" ")
-    host, _, port = address.rpartition(":")
-    return int(at), (host, int(port))

@@ -51,6 +51,13 @@ class Node:
                 [answers[index]] = await self.run([("EVAL", SCRIPTS[str(digest)], *rest)])
         return answers
 
+    async def scan(self, cursor: int, pattern: str, count: int) -> tuple[int, set[str]]:
+        """Return some of the names of this pattern, and where to go on; 0: that was all."""
+        [answer] = await self.run([("SCAN", cursor, "MATCH", pattern, "COUNT", count)])
+        if isinstance(answer, Refused):
+            raise answer
+        return int(answer[0]), {name.decode(errors="replace") for name in answer[1]}
+
     async def close(self) -> None:
         """Close the connection."""
         if (dialing := self._dialing) is not None:
@@ -80,6 +87,9 @@ class Node:
                 return await connect(self.address, self.greeting)
         except TimeoutError:
             raise TimeoutError(self._silence()) from None
+        except OSError as exc:
+            host, port = self.address
+            raise ConnectionError(f"{host}:{port}: {exc}") from exc
 
     def _dialed(self, task: asyncio.Task[RedisLink]) -> None:
         self._dialing = None
