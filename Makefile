@@ -16,7 +16,7 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3
 	--generate-hashes --no-annotate --custom-compile-command "make lock" --upgrade
 SOURCES := pyproject.toml requirements/build.in
 
-.PHONY: help run test faults soak check lint format bench docs lock clean
+.PHONY: help run test suites soak faults check lint format bench docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -25,13 +25,12 @@ run: $(VENV)/run.stamp  ## start the demo and print its address (PORT=8081 for a
 	@$(BIN)/gateway demo $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/dev.stamp  ## run all tests, with real servers (ARGS="-k cookie" for some)
-	@.ci/servers redis-server chromium postgresql pgbouncer
+	@.ci/servers redis-server chromium postgresql pgbouncer slowhttptest systemd
 	@$(BIN)/python -m pytest $(ARGS)
 
-faults: $(VENV)/dev.stamp  ## stores that die, hang and are cut off, a minute each; 500 revocations
-	@.ci/servers redis-server postgresql
-	@GATEWAY_FAULTS=60 $(BIN)/python -m pytest -s tests/stores_faults \
-		tests/integration/test_revocation.py $(ARGS)
+suites: $(VENV)/dev.stamp  ## other people's test suites, nothing shortened
+	@.ci/servers slowhttptest
+	@GATEWAY_SUITES=full $(BIN)/python -m pytest tests/suites $(ARGS)
 
 soak: $(VENV)/dev.stamp  ## 1 GiB up and down past slow readers: the gateway's memory stays small
 	@GATEWAY_SOAK=1 $(BIN)/python -m pytest tests/integration/test_streaming.py -s $(ARGS)
@@ -41,13 +40,18 @@ lint: $(VENV)/dev.stamp  ## ruff and mypy --strict
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+faults: $(VENV)/dev.stamp  ## upstreams and stores failing in every way for a minute each, under load
+	@.ci/servers redis-server postgresql pgbouncer
+	@GATEWAY_FAULTS=60 $(BIN)/python -m pytest -s tests/faults tests/stores_faults \
+		tests/integration/test_revocation.py $(ARGS)
+
 check: lint test  ## lint and test
 
 format: $(VENV)/dev.stamp  ## let ruff put the code in shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/dev.stamp $(VENV)/bench.stamp  ## CPU per request beside other proxies (ARGS=--help)
+bench: $(VENV)/dev.stamp $(VENV)/bench.stamp  ## what it costs beside other proxies (ARGS=--help)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 docs: $(VENV)/dev.stamp  ## renew what the documentation takes from the code
@@ -56,6 +60,8 @@ docs: $(VENV)/dev.stamp  ## renew what the documentation takes from the code
 lock: $(BIN)/python  ## renew requirements/*.txt from pyproject.toml
 	@$(PIP) install uv
 	@$(LOCK) $(SOURCES) --output-file requirements/run.txt
+	@$(LOCK) requirements/build.in --constraints requirements/run.txt \
+		--output-file requirements/build.txt
 	@$(LOCK) $(SOURCES) --constraints requirements/run.txt --extra dev \
 		--output-file requirements/dev.txt
 	@$(LOCK) $(SOURCES) --constraints requirements/run.txt --extra bench \
@@ -73,10 +79,21 @@ $(BIN)/python:
 		echo "$(PYTHON) cannot make a virtual environment:" \
 			"on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
 
-# The lock files hold a hash for every file; setuptools is among them, so that building the
-# project itself downloads nothing else.
-$(VENV)/%.stamp: requirements/%.txt pyproject.toml | $(BIN)/python
+# The lock files hold a hash for every file. setuptools comes first, so that building what has no
+# wheel, and the project itself, downloads nothing else.
+$(VENV)/%.stamp: requirements/%.txt requirements/build.txt pyproject.toml | $(BIN)/python
 	@echo "installing requirements/$*.txt into $(VENV)"
-	@$(PIP) install --require-hashes --requirement requirements/$*.txt
+	@$(PIP) install --require-hashes --requirement requirements/build.txt
+	@$(PIP) install --require-hashes --no-build-isolation --requirement requirements/$*.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Not installed, but read as files: the WebSocket cases of tests/suites.
+test suites: $(VENV)/autobahn.stamp
+
+$(VENV)/autobahn.stamp: requirements/autobahn.txt | $(VENV)/dev.stamp
+	@rm -rf $(VENV)/autobahn
+	@$(PIP) download --require-hashes --no-deps --no-binary :all: --no-build-isolation \
+		--requirement requirements/autobahn.txt --dest $(VENV)/autobahn
+	@tar -xzf $(VENV)/autobahn/autobahntestsuite-*.tar.gz -C $(VENV)/autobahn
 	@touch $@

@@ -222,7 +222,8 @@ class GatewayProcess:
     def assert_no_traceback(self) -> None:
         """Fail the test if something unforeseen was printed or logged."""
         assert "Traceback" not in self.output(), self.output()
-        assert [line for line in self.log() if "exception" in line] == []
+        unforeseen = [line for line in self.log() if "exception" in line]
+        assert unforeseen == [], unforeseen
 
 
 class SignedIn:

@@ -25,13 +25,15 @@ import pytest
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on now."""
-    # Below those that a system gives to outgoing connections: one of these might take it while a
-    # server is being started, or is down.
+    """Return a loopback port that nobody listens on now.
+
+    It is none of those that Linux gives to outgoing connections, of which one might have it by the
+    time that a server is started there.
+    """
     while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
+        with socket.socket() as listener, suppress(OSError):
+            port = random.randrange(10_000, 32_768)
+            listener.bind(("127.0.0.1", port))
             return port
 
 

@@ -21,6 +21,7 @@ _LONGEST_NAME = 253  # RFC 1035 section 2.3.4, without the trailing dot
 _NEVER_IN_A_TARGET = re.compile(r"[\x00-\x20\x7f]")
 
 _REFUSED = frozenset({"CONNECT", "TRACE"})
+_USUAL = frozenset({"GET", "HEAD", "POST"})
 
 
 def read_target(target: str, host_header: str | None, method: str) -> tuple[str, str, str]:
@@ -39,7 +40,7 @@ def read_target(target: str, host_header: str | None, method: str) -> tuple[str,
 
     Source: RFC 9112 section 3.2, RFC 9110 section 7.2.
     """
-    if method in _REFUSED or (not method.isupper() and method.upper() in _REFUSED):
+    if method not in _USUAL and method.upper() in _REFUSED:
         raise MethodRefused("CONNECT and TRACE are not for an application")
     if "#" in target:
         raise AmbiguousPath("a fragment in the request target")
@@ -47,11 +48,11 @@ def read_target(target: str, host_header: str | None, method: str) -> tuple[str,
     if (" " in target or not target.isprintable()) and _NEVER_IN_A_TARGET.search(target):
         raise ClientError("a control character or space in the request target")
     host = "" if host_header is None else host_name(host_header)
-    if target == "*" and method == "OPTIONS":
-        return host, target, ""
     if target.startswith("/"):
         path, _, query = target.partition("?")
         return host, path, query
+    if target == "*" and method == "OPTIONS":
+        return host, target, ""
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
         raise ClientError("a request target that is neither a path nor an http URL")

@@ -32,6 +32,7 @@ from gateway.server.admin import admin_app
 from gateway.server.auth_endpoints import AuthEndpoints
 from gateway.server.clock import Clock, RequestIds
 from gateway.server.gateway import Gateway
+from gateway.server.heap import keep_freed_memory
 from gateway.server.listening import Sockets, open_sockets
 from gateway.server.near import NearSide, urls
 from gateway.server.ongoing import Ongoing
@@ -135,10 +136,12 @@ class App:
             config.server,
             self._share.sockets,
             worker=self._share.worker,
-            serve=self._pipeline.serve,
+            handler=self._pipeline,
             trusted=self._trusted,
             deadlines=self._client_deadlines,
+            tell=self._tell,
         )
+        self._metrics.turned_away = self._near.turned_away.counts
         await self._near.open()
         stack.push_async_callback(self._near.drain, 0.0)
         await self._open_admin(stack)
@@ -203,7 +206,7 @@ class App:
             date=self._clock.date,
             rates=self._rates_for(config),
             log_dropped=_log_dropped,
-            log_target=log.warning,
+            log_target=self._tell,
         )
         self._metrics.upstream_connections = {
             name: pool.counts for name, pool in gateway.pools.items()
@@ -218,6 +221,12 @@ class App:
         }
         gateway.start()
         return gateway
+
+    def _tell(self, event: str, **fields: object) -> None:
+        """Tell the operator what each worker finds out for itself, and which one it was."""
+        if self._share.gather is not None:
+            fields["worker"] = self._share.worker
+        log.warning(event, **fields)
 
     def _rates_for(self, config: Config) -> Rates:
         """Return what counts requests: one for the life of the process, whatever is reloaded."""
@@ -357,6 +366,7 @@ async def serve(config: Config, *, ready: Callable[[list[str]], None] | None = N
         OSError: An address cannot be listened on.
         GatewayError: Something else that it needs cannot be had.
     """
+    keep_freed_memory()
     sockets = open_sockets(config.server, 1, os.environ)
     try:
         share = Share(sockets=sockets, form_secret=new_form_secret())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gateway.server.turned_away import TurnedAway, Why
+
 
 class Census:
     """Counts the open connections of a process.
@@ -9,25 +11,27 @@ class Census:
     Args:
         limit: Connections altogether; None: as many as the system allows.
         per_address: Connections from one address; those on a Unix socket have none.
+        turned_away: Told of every connection that is one too many.
     """
 
-    def __init__(self, limit: int | None = None, per_address: int | None = None) -> None:
+    def __init__(
+        self, turned_away: TurnedAway, limit: int | None = None, per_address: int | None = None
+    ) -> None:
+        self._turned_away = turned_away
         self._limit = limit
         self._per_address = per_address
         self._count = 0
         self._by_address: dict[str, int] = {}
-        self.refused = 0
-        """Connections that were one too many."""
 
     def enter(self, address: str) -> bool:
         """Count a connection; False, and it does not count, if it is one too many."""
         if self._limit is not None and self._count >= self._limit:
-            self.refused += 1
+            self._turned_away.add(Why.CONNECTIONS, peer=address)
             return False
         if self._per_address is not None and address:
             known = self._by_address.get(address, 0)
             if known >= self._per_address:
-                self.refused += 1
+                self._turned_away.add(Why.PER_ADDRESS, peer=address)
                 return False
             self._by_address[address] = known + 1
         self._count += 1

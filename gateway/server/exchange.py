@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from gateway.errors import ClientError, ClientTimeout, Reason, TooLarge
 from gateway.model import SessionId
+from gateway.rules.uploads import patience
 from gateway.server.answers import Answer, render
 from gateway.server.connection import Connection
+from gateway.server.fields import Fields
 
 if TYPE_CHECKING:
     from gateway.server.gateway import Identity, RoutePlan
@@ -27,7 +28,6 @@ class Exchange:
     """
 
     # Values of the class stand in until something is known: fewer assignments a request.
-    method = ""
     host = ""
     path = ""
     """Canonical."""
@@ -55,18 +55,23 @@ class Exchange:
     body_limit: int | None = None
     idle = 60.0
     """Seconds that the client may take between two pieces of the body."""
+    waited = 0.0
+    """Seconds in which the body was waited for."""
 
     def __init__(
         self,
         connection: Connection,
-        message: RawRequestMessage,
-        payload: StreamReader,
+        method: str,
+        fields: Fields,
+        body: StreamReader,
+        *,
         request_id: str,
         started: float,
     ) -> None:
         self.connection = connection
-        self.message = message
-        self.payload = payload
+        self.method = method
+        self.fields = fields
+        self.body = body
         self.request_id = request_id
         self.started = started
         """Of ``time.perf_counter``: uvloop's own time stands still for a turn of the loop."""
@@ -77,8 +82,7 @@ class Exchange:
     def keep_alive(self) -> bool:
         """Whether the connection may carry another request after this one."""
         return not (
-            self.message.should_close
-            or self.message.upgrade  # the parser stands at the end of HTTP
+            self.fields.last
             or self.expects  # nobody knows whether the body will come
             or self.connection.closing
         )
@@ -109,14 +113,14 @@ class Exchange:
     @property
     def http10(self) -> bool:
         """Whether the client speaks HTTP/1.0."""
-        return self.message.version < (1, 1)
+        return self.fields.version < (1, 1)
 
     # --- the request's body ------------------------------------------------------------------
 
     @property
     def has_body(self) -> bool:
         """Whether the request has a body that is not empty."""
-        return self.payload is not EMPTY_PAYLOAD
+        return self.body is not EMPTY_PAYLOAD
 
     def invite_body(self) -> None:
         """Tell a client that waits for it to send the body (RFC 9110 section 10.1.1)."""
@@ -129,23 +133,25 @@ class Exchange:
         """Return the next piece of the body; empty at its end.
 
         Raises:
-            ClientTimeout: Nothing came for ``idle`` seconds.
+            ClientTimeout: Nothing came for ``idle`` seconds, or all in all too little.
             TooLarge: More than ``body_limit`` has come.
             ClientError: The body's framing is broken.
         """
-        connection, payload = self.connection, self.payload
-        connection.waiting_body = payload
-        connection.deadline = connection.loop_time() + self.idle
+        connection, body = self.connection, self.body
+        connection.waiting_body = body
+        began = connection.loop_time()
+        connection.deadline = began + patience(self.idle, self.bytes_in, self.waited)
         try:
-            data = await payload.readany()
+            data = await body.readany()
         except TimeoutError as exc:
-            raise ClientTimeout("the body stopped coming") from exc
+            raise ClientTimeout("the body stopped coming, or came too slowly") from exc
         except ConnectionError:
             raise
         except Exception as exc:
             raise ClientError("the body's framing is broken") from exc
         finally:
             connection.rest()
+        self.waited += connection.loop_time() - began
         self.bytes_in += len(data)
         if self.body_limit is not None and self.bytes_in > self.body_limit:
             raise TooLarge(f"a body of more than {self.body_limit} bytes")
@@ -157,12 +163,12 @@ class Exchange:
         Raises:
             TooLarge: It is longer than ``body_limit``.
         """
-        payload = self.payload
-        if payload is EMPTY_PAYLOAD:
+        body = self.body
+        if body is EMPTY_PAYLOAD:
             return b""
-        if not payload.is_eof() or payload.exception() is not None:
+        if not body.is_eof() or body.exception() is not None:
             return None
-        data = payload.read_nowait()
+        data = body.read_nowait()
         self.expects = False
         self.bytes_in = len(data)
         if self.body_limit is not None and self.bytes_in > self.body_limit:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from aiohttp.streams import EMPTY_PAYLOAD
@@ -23,6 +25,7 @@ from gateway.rules.shaping import cache_lines
 from gateway.server.exchange import Exchange
 from gateway.server.tunnel import tunnel
 from gateway.upstream.connection import ResponseHead, UpstreamConnection
+from gateway.upstream.driving import task_needed
 from gateway.upstream.lending import Lender
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110 section 9.2.2
 _LAST_CHUNK = b"0\r\n\r\n"
+_WORTH_COPYING = 16 * 1024  # bytes; two writes of one turn go out together in any case
 
 
 class Forwarder:
@@ -54,7 +58,6 @@ class Forwarder:
         *,
         limit: float,
         upgrade: bool,
-        timed: bool = False,
     ) -> bool:
         """Send ``head`` and the body, pass the answer on; return whether the client may go on.
 
@@ -62,40 +65,43 @@ class Forwarder:
             head: The whole head of the request for the upstream.
             limit: Seconds the upstream may take to begin its answer.
             upgrade: Whether the request asks for a WebSocket.
-            timed: Whether ``timeouts.total`` is looked after already.
 
         Raises:
             UpstreamError, ClientError: Only while the client was told nothing.
         """
-        if pool.total is not None and not (timed or upgrade):
-            return await self._in_time(exchange, pool, head, limit, pool.total)
-        if exchange.payload is not EMPTY_PAYLOAD:
+        if exchange.body is not EMPTY_PAYLOAD:
             body = exchange.take_whole()
             if body is None:
                 return await self._with_body(exchange, pool, head, limit)
             # Measured: 6 us less than a task that sends it.
-            head += _chunk(body) + _LAST_CHUNK if exchange.message.chunked else body
+            head += _chunk(body) + _LAST_CHUNK if exchange.fields.chunked else body
         method = exchange.method
         # A body, where there is one, is part of the head by now.
         repeatable = method in _IDEMPOTENT and not upgrade
-        upstream = pool.take(repeatable=repeatable) or await pool.lend(
-            exchange.affinity, repeatable=repeatable
-        )
+        upstream = pool.take(repeatable=repeatable)
+        if upstream is None:
+            await task_needed()
+            upstream = await pool.lend(exchange.affinity, repeatable=repeatable)
+        timer = None if pool.total is None or upgrade else _timer(exchange, upstream, pool.total)
         try:
             if pool.rehosts:
                 head = _rehosted(exchange, head, pool.authority(upstream))
-            await upstream.ask(
-                head, limit, is_head=method == "HEAD", on_interim=self._interim(exchange)
-            )
+            upstream.ask(head, limit, is_head=method == "HEAD", on_interim=self._interim(exchange))
+            await upstream.answered()
             if upstream.response is None and repeatable and not upstream.received:
+                await task_needed()
                 again = await pool.instead(upstream, exchange.affinity)
                 if again is not None:
                     upstream = again
+                    if timer is not None and pool.total is not None:
+                        timer.cancel()
+                        timer = _timer(exchange, upstream, pool.total)
                     if pool.rehosts:
                         head = _rehosted(exchange, head, pool.authority(upstream))
-                    await upstream.ask(
+                    upstream.ask(
                         head, limit, is_head=method == "HEAD", on_interim=self._interim(exchange)
                     )
+                    await upstream.answered()
             response = upstream.response
             if response is None:
                 raise _failure(upstream)
@@ -107,39 +113,31 @@ class Forwarder:
                 return self._pass_on(exchange, upstream, response)
             return await self._stream(exchange, pool, upstream, response)
         finally:
+            if timer is not None:
+                timer.cancel()
             pool.give_back(upstream)
-
-    async def _in_time(
-        self, exchange: Exchange, pool: Lender, head: bytes, limit: float, total: float
-    ) -> bool:
-        """Forward, and break off what takes longer than ``timeouts.total``."""
-        try:
-            async with asyncio.timeout(total):
-                return await self.forward(
-                    exchange, pool, head, limit=limit, upgrade=False, timed=True
-                )
-        except TimeoutError as exc:
-            raise UpstreamTimeout(f"the exchange was not over within {total:g} s") from exc
 
     # --- the request's body ------------------------------------------------------------------
 
     async def _with_body(self, exchange: Exchange, pool: Lender, head: bytes, limit: float) -> bool:
         """Send a request while its body comes, and while the answer may already come."""
+        await task_needed()
         upstream = pool.take(repeatable=False) or await pool.lend(
             exchange.affinity, repeatable=False
         )
         if pool.rehosts:
             head = _rehosted(exchange, head, pool.authority(upstream))
         exchange.invite_body()
-        answered = upstream.ask(
+        upstream.ask(
             head,
             limit,
             is_head=exchange.method == "HEAD",
             on_interim=self._interim(exchange),
         )
+        timer = None if pool.total is None else _timer(exchange, upstream, pool.total)
         sending = asyncio.ensure_future(self._send_body(exchange, pool, upstream, limit))
         try:
-            await answered
+            await upstream.answered()
             response = upstream.response
             if response is None:
                 raise _failure(upstream)
@@ -155,13 +153,15 @@ class Forwarder:
                 sending.cancel()
             with suppress(asyncio.CancelledError):
                 await sending
+            if timer is not None:
+                timer.cancel()
             pool.give_back(upstream)
 
     async def _send_body(
         self, exchange: Exchange, pool: Lender, upstream: UpstreamConnection, limit: float
     ) -> None:
         """Send the body piece by piece, no faster than the upstream takes it."""
-        chunked = exchange.message.chunked
+        chunked = exchange.fields.chunked
         idle = pool.upstream.timeouts.idle
         try:
             while True:
@@ -195,7 +195,12 @@ class Forwarder:
         exchange.reason = Reason.OK
         exchange.bytes_out = len(body)
         if response.length is not None or response.bodyless:
-            transport.write(self._head(exchange, response, b"", again=again) + body)
+            head = self._head(exchange, response, b"", again=again)
+            if len(body) < _WORTH_COPYING:
+                transport.write(head + body)
+            else:
+                transport.write(head)
+                transport.write(body)
         elif exchange.http10:
             transport.write(self._head(exchange, response, b"", again=False) + body)
             return False
@@ -234,7 +239,8 @@ class Forwarder:
             if body := upstream.take_body():
                 sink(body)
             if not upstream.complete:
-                upstream.stream_to(sink, idle=pool.upstream.timeouts.idle)
+                idle = pool.upstream.timeouts.idle
+                upstream.stream_to(sink, idle=idle, taken=len(body))
                 with _listed(exchange, lambda: upstream.fail(SessionEnded())):
                     await upstream.finished()
             if chunked:
@@ -252,29 +258,28 @@ class Forwarder:
     def _head(
         self, exchange: Exchange, response: ResponseHead, framing: bytes, *, again: bool
     ) -> bytes:
-        status, reason, lines, cookies, dated, length, _, said = response
+        lines, cookies, said = response.lines, response.cookies, response.said
         plan = exchange.plan
-        if plan is not None and plan.shaper is not None:
-            lines, cookies, said = plan.shaper.of_upstream(exchange, lines, cookies)
-        head = [b"HTTP/1.1 %d %b" % (status, reason), *lines]
-        if plan is not None and plan.varies:
-            head += cache_lines(said, lines, exchange.session is not None)
+        if plan is not None:
+            if plan.shaper is not None:
+                lines, cookies, said = plan.shaper.of_upstream(exchange, lines, cookies)
+            if plan.varies:
+                lines += cache_lines(said, lines, exchange.session is not None)
         if cookies:
-            head += self._foreign(cookies)
+            lines += self._foreign(cookies)
         if exchange.set_cookies:
-            head += exchange.set_cookies
-        if not dated:
-            head.append(b"Date: " + self._date())
+            lines += exchange.set_cookies
+        if not response.dated:
+            lines.append(b"Date: " + self._date())
         if framing:
-            head.append(framing)
-        elif length is not None and status != 204:
-            head.append(b"Content-Length: %d" % length)
+            lines.append(framing)
+        elif response.length is not None and response.status != 204:
+            lines.append(b"Content-Length: %d" % response.length)
         if not again:
-            head.append(b"Connection: close")
+            lines.append(b"Connection: close")
         elif exchange.http10:
-            head.append(b"Connection: keep-alive")
-        head.append(b"\r\n")
-        return b"\r\n".join(head)
+            lines.append(b"Connection: keep-alive")
+        return b"%b\r\n%b\r\n\r\n" % (response.start, b"\r\n".join(lines))
 
     def _foreign(self, cookies: list[bytes]) -> list[bytes]:
         """Return the ``Set-Cookie`` lines that set none of the gateway's own cookies."""
@@ -292,8 +297,7 @@ class Forwarder:
         def pass_on(response: ResponseHead) -> None:
             transport = exchange.connection.transport
             if transport is not None:
-                start = b"HTTP/1.1 %d %b" % (response.status, response.reason)
-                transport.write(b"\r\n".join([start, *response.lines, b"\r\n"]))
+                transport.write(b"\r\n".join([response.start, *response.lines, b"\r\n"]))
 
         return pass_on
 
@@ -311,8 +315,13 @@ class Forwarder:
         head += [b"Upgrade: websocket", b"Connection: Upgrade", b"\r\n"]
         exchange.status = 101
         exchange.reason = Reason.OK
-        with _listed(exchange, exchange.connection.force_close, heard=lambda: exchange.bytes_in):
-            await tunnel(exchange, upstream, b"\r\n".join(head), pool.deadlines)
+        await tunnel(
+            exchange,
+            upstream,
+            b"\r\n".join(head),
+            pool.deadlines,
+            listed=partial(_listed, exchange),
+        )
         return False
 
 
@@ -327,6 +336,13 @@ def _listed(
 
 def _failure(upstream: UpstreamConnection) -> GatewayError:
     return upstream.failure or UpstreamProtocol("no answer")
+
+
+def _timer(exchange: Exchange, upstream: UpstreamConnection, total: float) -> asyncio.TimerHandle:
+    """Break an exchange off that takes longer than ``timeouts.total``; the target is to blame."""
+    error = UpstreamTimeout(f"the exchange was not over within {total:g} s")
+    left = total - (perf_counter() - exchange.started)
+    return asyncio.get_running_loop().call_later(max(0, left), upstream.fail, error)
 
 
 def _rehosted(exchange: Exchange, head: bytes, authority: bytes) -> bytes:

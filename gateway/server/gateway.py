@@ -139,8 +139,8 @@ class Gateway:
             for name, field in config.identity_headers.items()
             if field is IdentityField.REQUEST_ID and fold(name) != fold(REQUEST_ID)
         ]
-        self.ending = "".join(f"{name}: {{0}}\r\n" for name in (REQUEST_ID, *others)) + "\r\n"
-        """The end of every head for an upstream, to be formatted with the request's id."""
+        self.ending = b"".join(b"%b: \0\r\n" % n.encode() for n in (REQUEST_ID, *others)) + b"\r\n"
+        """The end of every head for an upstream; the request's id takes the place of NUL."""
         self.own_paths = (self.base_path, self.login_path)
         self.update_age = min(self.lifetime.update_age, self.lifetime.idle_timeout / 2)
         """Seconds below which ``sessions.due`` says no: asked only beyond."""

@@ -14,8 +14,8 @@ from time import perf_counter
 
 import structlog
 from aiohttp import hdrs
-from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import ERROR
 
 from gateway.errors import AmbiguousPath, ClientError, GatewayError, Overloaded, Reason, StoreError
 from gateway.model import (
@@ -33,8 +33,9 @@ from gateway.rules.policy import decide
 from gateway.rules.routes import find
 from gateway.server import refusals, renewing, shaping
 from gateway.server.answers import Answer, PageRequest
-from gateway.server.connection import UNREADABLE, Connection, is_request
+from gateway.server.connection import Connection
 from gateway.server.exchange import Exchange
+from gateway.server.fields import Fields
 from gateway.server.forwarding import check_length
 from gateway.server.gateway import Gateway, Identity, RoutePlan
 from gateway.server.head import Head, expects_continue, read_head
@@ -43,11 +44,13 @@ from gateway.stores.breaker import StoreResting
 from gateway.stores.held import Held
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.records import RequestLog, fingerprint
+from gateway.upstream.driving import task_needed
 
 _PAGE_BODY = 64 * 1024
 _NOBODY_ASKED = (Access.PUBLIC, Access.DENY)
 _BARE = ("GET", "HEAD")
 """Methods whose requests have no framing when they have no body."""
+_UNREADABLE = Fields(ERROR)
 
 log = structlog.get_logger()
 
@@ -79,22 +82,21 @@ class Pipeline:
         self._new_id = new_id
 
     async def serve(
-        self, connection: Connection, message: RawRequestMessage, payload: StreamReader
+        self, connection: Connection, method: str, target: str, fields: Fields, body: StreamReader
     ) -> bool:
         """Answer one request; return whether the connection may carry another one.
 
         Every way through here is counted and logged exactly once.
         """
         gateway = self.gateway
-        exchange = Exchange(connection, message, payload, self._new_id(), perf_counter())
+        exchange = Exchange(
+            connection, method, fields, body, request_id=self._new_id(), started=perf_counter()
+        )
         self._metrics.in_flight += 1
         try:
-            if not is_request(message):
-                exchange.message = UNREADABLE
-                return self._answer(exchange, refusals.malformed(exchange, message))
             if self._metrics.in_flight > gateway.most_requests:
                 raise Overloaded("server.limits.requests")
-            return await self._pass(gateway, exchange, message, connection)
+            return await self._pass(gateway, exchange, target)
         except GatewayError as error:
             return self._fail(exchange, error)
         except (asyncio.CancelledError, ConnectionError):
@@ -108,28 +110,35 @@ class Pipeline:
             self._metrics.in_flight -= 1
             self._record(gateway, exchange)
 
-    async def _pass(
-        self,
-        gateway: Gateway,
-        exchange: Exchange,
-        message: RawRequestMessage,
-        connection: Connection,
-    ) -> bool:
-        method = exchange.method = message.method
-        head = read_head(gateway, connection, message)
+    def malformed(self, connection: Connection, error: Exception) -> None:
+        """Answer what is no request."""
+        exchange = Exchange(
+            connection,
+            "",
+            _UNREADABLE,
+            EMPTY_PAYLOAD,
+            request_id=self._new_id(),
+            started=perf_counter(),
+        )
+        self._answer(exchange, refusals.malformed(exchange, error))
+        self._record(self.gateway, exchange)
+
+    async def _pass(self, gateway: Gateway, exchange: Exchange, target: str) -> bool:
+        method = exchange.method
+        head = read_head(gateway, exchange.connection, exchange.fields)
         exchange.client = head.client
         if head.request_id is not None:
             exchange.request_id = head.request_id
         if head.trace_id:
             exchange.trace_id = head.trace_id
-        host, raw_path, query = targets.read_target(message.path, head.host_header, method)
+        host, raw_path, query = targets.read_target(target, head.host_header, method)
         if raw_path == "*":
             exchange.host, exchange.path = host, raw_path
             return self._answer(exchange, refusals.about_the_server())
         path = paths.clean(raw_path)
         exchange.host, exchange.path, exchange.query = host, path.text, query
-        if exchange.payload is not EMPTY_PAYLOAD:
-            exchange.expects = expects_continue(message)
+        if exchange.body is not EMPTY_PAYLOAD:
+            exchange.expects = expects_continue(exchange.fields)
         if path.text.startswith(gateway.own_paths) and gateway.owns(path.text):
             return await self._page(gateway, exchange, head)
 
@@ -164,7 +173,7 @@ class Pipeline:
             if identity is not None:
                 exchange.identity = identity
                 exchange.session = identity.session.id
-        upgrade = message.upgrade and is_websocket(exchange)
+        upgrade = exchange.fields.upgrade and is_websocket(exchange)
         if upgrade:
             denial = refused_upgrade(exchange, plan, signed_in=identity is not None)
             if denial is not None:
@@ -229,15 +238,15 @@ class Pipeline:
         upgrade: bool,
     ) -> bytes:
         """Return the whole head for the upstream, made of what was understood."""
-        forwarding = plan.route.forwarding
         target = path.text
         if plan.rewrites:
+            forwarding = plan.route.forwarding
             target = paths.rewrite(path, forwarding.strip_prefix, forwarding.add_prefix)
         if exchange.query:
             target = f"{target}?{exchange.query}"
         start = f"{exchange.method} {target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
         block = head.for_route(plan)
-        if exchange.payload is not EMPTY_PAYLOAD or exchange.method not in _BARE:
+        if exchange.body is not EMPTY_PAYLOAD or exchange.method not in _BARE:
             block += self._framing(exchange, plan)
         if upgrade:
             block += b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -246,16 +255,16 @@ class Pipeline:
         if head.gateway.tracing and not head.trace_id:
             exchange.trace_id, parent = tracing.new_trace(os.urandom(tracing.BYTES))
             block += f"Traceparent: {parent}\r\n".encode()
-        return start + block + head.gateway.ending.format(exchange.request_id).encode()
+        return start + block + head.gateway.ending.replace(b"\0", exchange.request_id.encode())
 
     def _framing(self, exchange: Exchange, plan: RoutePlan) -> bytes:
         """Return the field that says where the body ends; refuse a body that is too long."""
-        message = exchange.message
+        fields = exchange.fields
         limit = exchange.body_limit = plan.route.forwarding.max_body
         exchange.idle = plan.pool.upstream.timeouts.idle
-        if message.chunked:
+        if fields.chunked:
             return b"Transfer-Encoding: chunked\r\n"
-        length = message.headers.get(hdrs.CONTENT_LENGTH)
+        length = fields.headers.get(hdrs.CONTENT_LENGTH)
         if length is None:
             return b""
         check_length(length, limit)
@@ -285,6 +294,7 @@ class Pipeline:
         self, gateway: Gateway, exchange: Exchange, limit: RateLimit, identity: Identity | None
     ) -> Answer | None:
         """Count a request that may pass; return an answer if it is one too many."""
+        await task_needed()
         assert exchange.plan is not None  # noqa: S101  it is the plan that has the limit
         key = limits.key(
             exchange.plan.route,
@@ -298,16 +308,17 @@ class Pipeline:
 
     async def _page(self, gateway: Gateway, exchange: Exchange, head: Head) -> bool:
         """Answer with a page or endpoint of the gateway itself."""
-        message = exchange.message
+        await task_needed()
+        fields = exchange.fields
         exchange.body_limit = _PAGE_BODY
-        check_length(message.headers.get(hdrs.CONTENT_LENGTH), _PAGE_BODY)
+        check_length(fields.headers.get(hdrs.CONTENT_LENGTH), _PAGE_BODY)
         body = await exchange.read_all()
-        values = [value for name, value in message.raw_headers if name.lower() == b"cookie"]
+        values = [value for name, value in fields.raw if name.lower() == b"cookie"]
         request = PageRequest(
             method=exchange.method,
             path=exchange.path,
             query=exchange.query,
-            headers=message.headers,
+            headers=fields.headers,
             cookies=cookies.parse_all(values),
             body=body,
             client=head.client,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Any
 
 from aiohttp.http_exceptions import LineTooLong
 
@@ -21,8 +20,8 @@ from gateway.model import Challenge, Deny, RateLimit
 from gateway.rules import limits, navigation
 from gateway.rules.denials import refuse
 from gateway.server.answers import NO_STORE, Answer
-from gateway.server.connection import MAX_LINE
 from gateway.server.exchange import Exchange
+from gateway.server.fields import MAX_LINE
 from gateway.server.problems import error_answer
 
 _RETRY_AFTER = ("Retry-After", "5")
@@ -98,26 +97,26 @@ def about_the_server() -> Answer:
     return Answer(status=204, headers=(_ALLOW,))
 
 
-def malformed(exchange: Exchange, note: Any) -> Answer:
-    """Return the answer to what the parser could not read as a request.
+def malformed(exchange: Exchange, error: Exception) -> Answer:
+    """Return the answer to what could not be read as a request.
 
     Args:
-        note: What aiohttp's protocol left in the place of a message.
+        error: Of aiohttp's parser, or a ``ClientError`` of ours.
     """
     status, reason = 400, Reason.BAD_REQUEST
-    if isinstance(note.exc, ClientError):
-        status, reason = note.exc.status, note.exc.reason
-    elif isinstance(note.exc, LineTooLong):
+    if isinstance(error, ClientError):
+        status, reason = error.status, error.reason
+    elif isinstance(error, LineTooLong):
         reason = Reason.HEAD_TOO_LARGE
-        status = 414 if str(MAX_LINE) in str(note.exc) else 431
-    elif "Too many headers" in note.message:
+        status = 414 if str(MAX_LINE) in str(error) else 431
+    elif "Too many headers" in str(error):
         status, reason = 431, Reason.HEAD_TOO_LARGE
     return error_answer(status, reason, navigation=False, request_id=exchange.request_id)
 
 
 def is_navigation(exchange: Exchange) -> bool:
     """Whether a person waits for a page."""
-    get = exchange.message.headers.get
+    get = exchange.fields.headers.get
     return navigation.is_navigation(
         exchange.method,
         fetch_mode=get("Sec-Fetch-Mode"),

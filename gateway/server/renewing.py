@@ -14,6 +14,7 @@ from gateway.server.session_cookie import session_cookie
 from gateway.stores.held import Held
 from gateway.stores.keeper import Begun, Visit
 from gateway.telemetry.records import fingerprint
+from gateway.upstream.driving import task_needed
 
 _TRIES = 10
 
@@ -31,6 +32,7 @@ async def renew(
     Raises:
         StoreUnavailable: It cannot be exchanged, and must not be used.
     """
+    await task_needed()
     for _ in range(_TRIES):
         begun = await gateway.keeper.renew(identity.session)
         if begun is not None:
@@ -57,13 +59,14 @@ async def welcome(gateway: Gateway, exchange: Exchange, key: SessionKey | None) 
     own, nor may a request with a token that has just been renewed get another cookie instead. And
     no store that is out keeps a visitor away.
     """
-    if exchange.method == "OPTIONS" or exchange.message.upgrade:
+    if exchange.method == "OPTIONS" or exchange.fields.upgrade:
         return None
-    headers = exchange.message.headers
+    headers = exchange.fields.headers
     page = is_navigation(exchange)
     by_browser = "Sec-Fetch-Mode" in headers or "Sec-Fetch-Dest" in headers
     if not page and (by_browser or key is not None):
         return None
+    await task_needed()
     visit = Visit(device=headers.get(hdrs.USER_AGENT, ""), address=exchange.client)
     try:
         begun = await gateway.keeper.visit(visit)

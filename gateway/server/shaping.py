@@ -77,7 +77,7 @@ class Shaper:
         forwarding = self._forwarding
         value = rewrite(
             _value(line),
-            own_hosts={exchange.message.headers.get(hdrs.HOST, ""), self._public_host} - {""},
+            own_hosts={exchange.fields.headers.get(hdrs.HOST, ""), self._public_host} - {""},
             target=paths.rewrite(
                 paths.clean(exchange.path), forwarding.strip_prefix, forwarding.add_prefix
             ),
@@ -117,13 +117,13 @@ def preflight(exchange: Exchange, forwarding: Forwarding, method: str) -> Answer
 
 def asked_method(exchange: Exchange) -> str | None:
     """Return the method that a pre-flight asks about; None: the request is no pre-flight."""
-    asked = exchange.message.headers.getall(hdrs.ACCESS_CONTROL_REQUEST_METHOD, [])
-    return asked[0] if len(asked) == 1 and hdrs.ORIGIN in exchange.message.headers else None
+    asked = exchange.fields.headers.getall(hdrs.ACCESS_CONTROL_REQUEST_METHOD, [])
+    return asked[0] if len(asked) == 1 and hdrs.ORIGIN in exchange.fields.headers else None
 
 
 def one_origin(exchange: Exchange) -> str | None:
     """Return the request's ``Origin``; None where there is none, or more than one."""
-    origins = exchange.message.headers.getall(hdrs.ORIGIN, [])
+    origins = exchange.fields.headers.getall(hdrs.ORIGIN, [])
     return origins[0] if len(origins) == 1 else None
 
 

@@ -37,6 +37,7 @@ def serve_with_workers(config: Config, count: int) -> None:
         partial(_work, sockets=sockets, form_secret=new_form_secret()),
         reread=load_successor,
         announce=partial(announce, urls(config.server, sockets), count),
+        mend=writer.mend,
     )
     failure = parent.run()
     if failure is not None:

@@ -16,8 +16,7 @@ def is_websocket(exchange: Exchange) -> bool:
     Raises:
         ClientError: It is, but no such request may begin one (RFC 6455 section 4.1).
     """
-    message = exchange.message
-    if message.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
+    if exchange.fields.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
         return False
     if exchange.method != "GET" or exchange.has_body or exchange.http10:
         raise ClientError("a WebSocket begins with a GET without a body in HTTP/1.1")
@@ -33,7 +32,7 @@ def refused_upgrade(exchange: Exchange, plan: RoutePlan, *, signed_in: bool) -> 
     if not plan.route.forwarding.websocket:
         return Deny(reason=Reason.NO_WEBSOCKET, route=plan.route)
     if signed_in:
-        origins = exchange.message.headers.getall(hdrs.ORIGIN, [])
+        origins = exchange.fields.headers.getall(hdrs.ORIGIN, [])
         if origins and (len(origins) > 1 or origins[0].lower() not in plan.origins):
             return Deny(reason=Reason.WRONG_ORIGIN, route=plan.route)
     return None

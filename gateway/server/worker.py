@@ -23,6 +23,7 @@ from gateway.server.channel import (
     Reload,
     Reloaded,
 )
+from gateway.server.heap import keep_freed_memory
 from gateway.server.listening import Sockets
 from gateway.server.signals import Signals
 from gateway.server.workers import BLOCKED
@@ -37,6 +38,7 @@ def work(number: int, config: Config, channel: Channel, sockets: Sockets, form_s
     """Serve until SIGTERM or the end of the parent; return the exit status."""
     import uvloop
 
+    keep_freed_memory()
     try:
         uvloop.run(_work(number, config, channel, sockets, form_secret))
     except (GatewayError, OSError) as error:

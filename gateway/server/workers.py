@@ -96,6 +96,7 @@ class Parent:
     Args:
         reread: Returns the configuration that follows the given one.
         announce: Is called once, when every worker serves.
+        mend: Is called when a worker was killed, maybe in the middle of a line of the log.
     """
 
     def __init__(
@@ -107,12 +108,14 @@ class Parent:
         *,
         reread: Callable[[Config], Config],
         announce: Callable[[], None],
+        mend: Callable[[], None],
     ) -> None:
         self._config = config
         self._sockets = sockets
         self._work = work
         self._reread = reread
         self._announce = announce
+        self._mend = mend
         self._workers = [_Worker(number) for number in range(count)]
         self._selector = selectors.DefaultSelector()
         self._signals, self._waker = socket.socketpair()
@@ -282,6 +285,8 @@ class Parent:
     def _mourn(self, worker: _Worker, status: int) -> None:
         """Put another in the place of a worker that has ended."""
         pid, worker.pid = worker.pid, 0
+        if os.WIFSIGNALED(status):
+            self._mend()
         if worker.channel is not None:
             self._hear(worker)  # its last words
         self._hang_up(worker)

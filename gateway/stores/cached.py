@@ -17,6 +17,9 @@ from gateway.stores.protocol import SessionStore, Watcher
 from gateway.stores.touches import Touches
 from gateway.stores.unverified import Unverified
 
+_TOGETHER = 0.002
+"""Seconds that a question waits at most for a command under way, to go out with others after it."""
+
 
 @dataclass(slots=True, eq=False)
 class _Question:
@@ -54,6 +57,7 @@ class CachedSessions(Watcher):
         self._wall = wall
         self._clock = clock
         self._store = GuardedStore(store, clock=clock)
+        self._find = store.find
         # Two generations: when the younger is half of what is allowed, the older goes. What was
         # used in between has moved to the younger, so it stays; no use costs a reordering.
         self._young: dict[SessionKey, Held] = {}
@@ -113,6 +117,20 @@ class CachedSessions(Watcher):
                 raise
             return held
 
+    async def current(self, session: Session) -> Held | None:
+        """Return what a session is by now, wherever a new token has moved it; None: it is over.
+
+        Raises:
+            StoreUnavailable: Nobody knows.
+        """
+        held = await self.get(session.key)
+        if held is not None and held.session.replaced_by is not None:
+            return await self.get(held.session.replaced_by)
+        if held is None:
+            moved = await self._find(session.id)
+            return Held(moved) if moved is not None and moved.replaces == session.key else None
+        return held
+
     def changed(self, key: SessionKey) -> None:
         """Drop the copy of this session, and keep no answer that is on its way."""
         self._young.pop(key, None)
@@ -127,7 +145,8 @@ class CachedSessions(Watcher):
     def trust(self, trusted: bool) -> None:
         """Keep copies only while changes are heard; those of before are true no longer for sure."""
         if trusted:
-            self._unverified.clear()
+            if not self._store.resting:  # else they are needed until it answers
+                self._unverified.clear()
         elif self._trusted:
             self._unverified.take(self._young, self._old, now=self._clock())
         self._trusted = trusted
@@ -145,6 +164,14 @@ class CachedSessions(Watcher):
             self._young[session.key] = held
         self._touches.add(held.session)
         return held
+
+    def slide(self, session: Session) -> Session:
+        """Move the session's expiry, for who needs no more of it."""
+        return self.touch_soon(session).session
+
+    def steady(self, key: SessionKey) -> str:
+        """Return what stays the same for a session while its token does."""
+        return key
 
     async def close(self, *, within: float = 2.0) -> None:
         """Write the touches that are pending, for at most so many seconds, and stop."""
@@ -167,7 +194,10 @@ class CachedSessions(Watcher):
         if question is None:
             question = self._asked[key] = _Question(key)
             if not self._unsent:
-                loop.call_soon(self._send)
+                if self._loads:
+                    loop.call_later(_TOGETHER, self._send)
+                else:
+                    loop.call_soon(self._send)
             self._unsent.append(question)
         # One future for each who waits: who gives up must not take the answer from the others.
         answer: asyncio.Future[Held | None] = loop.create_future()
@@ -175,6 +205,8 @@ class CachedSessions(Watcher):
         return await answer
 
     def _send(self) -> None:
+        if not self._unsent:
+            return
         questions, self._unsent = self._unsent, []
         if not (self._enabled and self._trusted):
             # Who asks after this moment must not get an answer from before it.
@@ -182,7 +214,11 @@ class CachedSessions(Watcher):
                 self._strike(question)
         task = asyncio.get_running_loop().create_task(self._load(questions))
         self._loads.add(task)
-        task.add_done_callback(self._loads.discard)
+        task.add_done_callback(self._loaded)
+
+    def _loaded(self, task: asyncio.Task[None]) -> None:
+        self._loads.discard(task)
+        self._send()
 
     async def _load(self, questions: list[_Question]) -> None:
         asked_at = self._clock()
@@ -194,6 +230,8 @@ class CachedSessions(Watcher):
         except Exception as exc:  # a bug as well: nobody may wait for ever
             self._fail(questions, exc)
             return
+        if self._trusted:
+            self._unverified.clear()
         now = self._wall()
         for question, session in zip(questions, sessions, strict=True):
             key = question.key

@@ -9,8 +9,13 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 _LIMIT = 4 * 1024 * 1024
+PIECE = select.PIPE_BUF
+"""Bytes that are written at once, but for a line that is longer. Several workers share one stdout:
+what goes into a pipe in pieces of at most this size is never mixed with what others write. And
+whoever is killed while it writes to a file leaves half a line seldom enough: see ``mend``."""
 
 
 class LineWriter:
@@ -29,20 +34,16 @@ class LineWriter:
         self._over = False
         self.dropped = 0
         """Bytes that nobody will read."""
-        # Several workers share one stdout. What goes into a pipe in pieces of at most PIPE_BUF
-        # bytes is never mixed with what others write.
-        self._piece = select.PIPE_BUF
         # A descriptor of our own: the number of one that its owner closes is soon another file's.
         self._fd = os.dup(fd)
         self._socket: socket.socket | None = None
         self._send: Callable[[bytes], int] = self._send_if_writable
         mode = os.fstat(fd).st_mode
-        if stat.S_ISREG(mode):
-            self._piece = _LIMIT
-        elif stat.S_ISSOCK(mode):  # systemd's journal
+        self._is_file = stat.S_ISREG(mode)
+        if stat.S_ISSOCK(mode):  # systemd's journal
             self._socket = ours = socket.socket(fileno=self._fd)
             self._send = lambda piece: ours.send(piece, socket.MSG_DONTWAIT)
-        else:
+        elif not self._is_file:
             self._reopen()
 
     @property
@@ -58,6 +59,24 @@ class LineWriter:
             else:
                 self._waiting += lines
             self._pass_on()
+
+    def mend(self) -> None:
+        """End a line that a process was killed in, so that the next one begins on its own.
+
+        The kernel breaks off a write to a file where it goes from one page to the next. What goes
+        into a pipe is whole.
+        """
+        if not self._is_file:
+            return
+        try:
+            # Opened once more: ours may be for writing only.
+            with Path(f"/proc/self/fd/{self._fd}").open("rb") as file:
+                file.seek(-1, os.SEEK_END)
+                broken = file.read(1) != b"\n"
+        except OSError:  # empty, or not for us to read
+            return
+        if broken:
+            self.write(b"\n")
 
     def close(self, timeout: float = 1.0) -> None:
         """Write what waits, for at most ``timeout`` seconds. The given descriptor stays open."""
@@ -80,7 +99,7 @@ class LineWriter:
         waiting, at = self._waiting, 0
         try:
             while at < len(waiting):
-                end = waiting.rfind(b"\n", at, at + self._piece) + 1
+                end = waiting.rfind(b"\n", at, at + PIECE) + 1
                 if end == 0:  # a line longer than a piece, or the rest of one
                     end = waiting.find(b"\n", at) + 1 or len(waiting)
                 at += self._send(bytes(waiting[at:end]))

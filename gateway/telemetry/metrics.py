@@ -89,6 +89,8 @@ class Metrics(Collector):
         """Times Redis did not count a request, so that this process counted alone."""
         self.reloads_ok = 0
         self.reloads_failed = 0
+        self.turned_away: Mapping[str, int] = {}
+        """By why: connections that were closed before a request could come."""
         self.upstream_connections: Mapping[str, Callable[[], tuple[int, int]]] = {}
         """By upstream: how many connections are (busy, idle), asked when somebody scrapes."""
         self.upstream_targets: Mapping[str, Callable[[], Iterable[TargetStatus]]] = {}
@@ -145,6 +147,7 @@ class Metrics(Collector):
             "Times Redis did not count a request, so that this process counted alone.",
             self.rate_limit_errors,
         )
+        yield self._of_connections()
         yield self._of_reloads()
         yield from self._of_upstreams()
         yield InfoMetricFamily(
@@ -172,6 +175,16 @@ class Metrics(Collector):
                 seconds.add_metric([label], meter.buckets(), meter.seconds)
         yield total
         yield seconds
+
+    def _of_connections(self) -> Metric:
+        family = CounterMetricFamily(
+            "gateway_connections_refused_total",
+            "Connections closed before a request could come, by why.",
+            labels=["reason"],
+        )
+        for why, count in self.turned_away.items():
+            family.add_metric([why], count)
+        return family
 
     def _of_reloads(self) -> Metric:
         family = CounterMetricFamily(

@@ -12,10 +12,12 @@ import msgspec
 
 from gateway.errors import Reason
 from gateway.model import SessionId
-from gateway.telemetry.lines import LineWriter
+from gateway.telemetry.lines import PIECE, LineWriter
 
 _FLUSH_SIZE = 64 * 1024
 _FLUSH_AFTER = 0.1
+_LONGEST = 2000
+"""Characters of a value in a line that would be too long; fewer, if that is not enough."""
 
 
 class RequestRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -32,7 +34,8 @@ class RequestRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     host: str
     """What ``Host`` says, in lower case and without port."""
     path: str
-    """Canonical, without the query: queries hold tokens."""
+    """Canonical, without the query: queries hold tokens. Cut where the line would be longer than
+    4 KiB, as other values are; then it ends in ``…``."""
     route: str
     """Label of the owning route."""
     status: int
@@ -139,6 +142,11 @@ class RequestLog:
         except UnicodeEncodeError:  # a lone surrogate: bytes that were no UTF-8
             del lines[start:]
             self._encoder.encode_into(_encodable(record), lines, start)
+        most = _LONGEST
+        while len(lines) - start >= PIECE:  # or it could mix with another worker's
+            del lines[start:]
+            self._encoder.encode_into(_cut(_encodable(record), most), lines, start)
+            most //= 2
         lines += b"\n"
         if len(lines) >= _FLUSH_SIZE:
             self.flush()
@@ -167,6 +175,14 @@ class RequestLog:
         self._timer = None
         self._writer.write(b"")
         self.flush()
+
+
+def _cut(record: RequestRecord, most: int) -> RequestRecord:
+    values: dict[str, Any] = {
+        name: value[:most] + "…" if isinstance(value, str) and len(value) > most else value
+        for name, value in msgspec.structs.asdict(record).items()
+    }
+    return RequestRecord(**values)
 
 
 def _encodable(record: RequestRecord) -> RequestRecord:

@@ -10,6 +10,7 @@ from gateway.model import HealthCheck
 from gateway.upstream.connection import UpstreamConnection
 from gateway.upstream.deadlines import NEVER, Deadlines
 from gateway.upstream.dialing import Dialer
+from gateway.upstream.driving import with_futures
 
 
 class Checks:
@@ -70,7 +71,8 @@ class Checks:
             lambda: UpstreamConnection(self._deadlines, lambda _: None)
         )
         try:
-            await connection.ask(self._request, limit, is_head=False, on_interim=None)
+            connection.ask(self._request, limit, is_head=False, on_interim=None)
+            await with_futures(connection.answered())
             if connection.response is None:
                 raise connection.failure or UpstreamTimeout
             return connection.response.status

@@ -128,7 +128,7 @@ class Targets:
         if isinstance(failure, UpstreamError):
             if not connection.died_unseen:  # to close an idle connection is anybody's right
                 target.failed(str(failure))
-        elif failure is None and connection.response is not None:
+        elif failure is None and connection.complete:
             target.answered()
         target.pool.give_back(connection)
         self._release(target)

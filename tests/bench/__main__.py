@@ -1,4 +1,4 @@
-"""``make bench``: CPU microseconds per request, the gateway beside other proxies, in one run.
+"""``make bench``: what the gateway costs beside other proxies, all measured in one run.
 
 Load generator, proxy and upstream share the machine, so that requests per second say little; CPU
 time per request survives that. Rounds of short runs in changing order spread what disturbs.
@@ -7,102 +7,122 @@ time per request survives that. Rounds of short runs in changing order spread wh
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.bench import peers
-from tests.bench.gateways import Gateway, gateway
-from tests.bench.measure import Proxy, Running, Unusable, cost, program
-from tests.bench.report import circumstances, table, write
+from tests.bench.gateways import gateway
+from tests.bench.loads import Effort
+from tests.bench.measure import Proxy, Running, Unusable, program
+from tests.bench.report import Line, circumstances, table, write
+from tests.bench.rows import GATEWAYS, PROXIES, ROWS, TABLES, Row, select
 from tests.servers import RedisServer
 
-GATEWAYS = {
-    "gateway-public": ("public route, 50 routes", Gateway(path="/public/page")),
-    "gateway-auth": ("session and role, 50 routes, SQLite", Gateway()),
-    "gateway-redis": ("the same, Redis", Gateway(redis=True)),
-    "gateway-nocache": (
-        "the same, Redis, `session.cache: false`",
-        Gateway(redis=True, cache=False),
-    ),
-    "gateway-log": ("session and role, SQLite, request log on", Gateway(request_log=True)),
-    "gateway-10000": ("session and role, SQLite, 10,000 routes", Gateway(routes=10_000)),
-}
+PAGE, SUMMARY = Path("docs/performance.md"), Path("README.md")
 
-TITLES = {
-    "nginx": "nginx reverse proxy, no auth",
-    "haproxy": "HAProxy, no auth",
-    "envoy": "Envoy, no auth",
-    "caddy": "Caddy reverse_proxy, no auth",
-    **{name: f"**gateway**: {title}" for name, (title, _) in GATEWAYS.items()},
-}
-
-PAGES = (Path("docs/performance.md"), Path("README.md"))
-
-Make = Callable[[Path], Proxy]
+Make = Callable[[Path, int], Proxy]
+Figures = Mapping[Row, Sequence[tuple[float, ...]]]
 
 
 def main() -> int:
-    """Measure, print the table, and on request write it into the documentation."""
+    """Measure, print the tables, and on request write them into the documentation."""
     options = _options()
-    chosen = options.only or list(TITLES)
-    figures: dict[str, list[float]] = {name: [] for name in chosen}
-    gaps: dict[str, str] = {}
+    rows: list[Row] = options.only
+    # 10,000 idle clients need as many files, on either side.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    effort = Effort(
+        connections=options.connections, seconds=options.seconds, warm_up=options.warm_up
+    )
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-bench-")))
         scratch.chmod(0o755)  # nginx's worker is another user
-        upstream = peers.upstream(_folder(scratch / "upstream"))
-        stack.enter_context(Running(upstream))
-        port = urlsplit(upstream.url).port or 0
-        makers = _makers(chosen, port, _redis(chosen, stack, gaps))
-        for number in range(options.rounds):
-            turn = number * len(chosen) // options.rounds
-            for name in chosen[turn:] + chosen[:turn]:
-                if name in gaps:
-                    continue
-                try:
-                    proxy = makers[name](_folder(scratch / f"{name}-{number}"))
-                    figure = cost(
-                        proxy,
-                        connections=options.connections,
-                        seconds=options.seconds,
-                        warm_up=options.warm_up,
-                    )
-                except Unusable as error:
-                    gaps[name] = str(error).strip().splitlines()[-1]
-                    figures[name] = []
-                    print(f"{name}: {error}", file=sys.stderr)
-                    continue
-                figures[name].append(figure)
-                print(f"round {number + 1}: {name} {figure:.1f} µs", file=sys.stderr)
-    text = table({name: TITLES[name] for name in TITLES if name in chosen}, figures, gaps)
+        figures, gaps = _measure(rows, options.rounds, effort, scratch, stack)
+    texts = [
+        _table(name, rows, figures, gaps) for name in TABLES if name in {r.table for r in rows}
+    ]
     about = circumstances(options.rounds, options.seconds, options.connections)
-    print(f"\n{about}\n\n{text}")
-    if options.write is not None:
-        for page in options.write or PAGES:
-            write(page, f"{about}\n\n{text}")
+    everything = "\n\n".join([about, *texts])
+    print(f"\n{everything}")
+    if options.write:
+        write(PAGE, everything)
+        write(SUMMARY, "\n\n".join([about, texts[0]]))
     return 0
 
 
-def _makers(chosen: list[str], port: int, redis_url: str) -> dict[str, Make]:
+def _measure(
+    rows: list[Row], rounds: int, effort: Effort, scratch: Path, stack: ExitStack
+) -> tuple[Figures, Mapping[Row, str]]:
+    """Return what came of each row, and why of some nothing."""
+    figures: dict[Row, list[tuple[float, ...]]] = {row: [] for row in rows}
+    gaps: dict[Row, str] = {}
+    plain = stack.enter_context(Running(peers.upstream(_folder(scratch / "upstream"))))
+    talking = stack.enter_context(Running(peers.echo(_folder(scratch / "echo"))))
+    makers = _makers(_redis(rows, stack, gaps))
+    for number in range(rounds):
+        turn = number * len(rows) // rounds
+        for row in rows[turn:] + rows[:turn]:
+            if row in gaps:
+                continue
+            load = TABLES[row.table].loads[row.load]
+            upstream = (talking if load.websocket else plain).proxy
+            folder = _folder(scratch / f"{row}-{number}".replace("/", "-"))
+            try:
+                proxy = makers[row.proxy](folder, urlsplit(upstream.url).port or 0)
+                with Running(proxy) as running:
+                    figure = load.measure(running, effort)
+            except Unusable as error:
+                gaps[row] = str(error).strip().splitlines()[-1]
+                figures[row] = []
+                print(f"{row}: {error}", file=sys.stderr)
+                continue
+            figures[row].append(figure)
+            values = ", ".join(f"{value:.1f}" for value in figure)
+            print(f"round {number + 1}: {row} {values}", file=sys.stderr)
+    return figures, gaps
+
+
+def _table(name: str, rows: Sequence[Row], figures: Figures, gaps: Mapping[Row, str]) -> str:
+    about = TABLES[name]
+    lines = []
+    for load_name, load in about.loads.items():
+        chosen = [row for row in rows if (row.table, row.load) == (name, load_name)]
+        for number, title in enumerate(load.titles):
+            lines += [
+                Line(
+                    load=title,
+                    proxy=row.proxy,
+                    title=PROXIES[row.proxy],
+                    figures=[figure[number] for figure in figures[row]],
+                    goal=about.goals.get(row.proxy, ""),
+                    gap=gaps.get(row, ""),
+                )
+                for row in chosen
+            ]
+    return f"**{about.title}**\n\n{table(about.unit, lines)}"
+
+
+def _makers(redis_url: str) -> dict[str, Make]:
     makers: dict[str, Make] = {
-        "nginx": partial(peers.nginx, upstream_port=port),
-        "haproxy": partial(peers.haproxy, upstream_port=port),
-        "envoy": partial(peers.envoy, upstream_port=port),
-        "caddy": partial(peers.caddy, upstream_port=port),
+        "nginx": peers.nginx,
+        "haproxy": peers.haproxy,
+        "envoy": peers.envoy,
+        "caddy": peers.caddy,
     }
     for name, (_, shape) in GATEWAYS.items():
-        makers[name] = partial(gateway, upstream_port=port, redis_url=redis_url, shape=shape)
-    return {name: makers[name] for name in chosen}
+        makers[name] = partial(gateway, redis_url=redis_url, shape=shape)
+    return makers
 
 
-def _redis(chosen: list[str], stack: ExitStack, gaps: dict[str, str]) -> str:
+def _redis(rows: Sequence[Row], stack: ExitStack, gaps: dict[Row, str]) -> str:
     """Start Redis if a row needs it; where it is not installed, those rows are gaps."""
-    needing = [name for name in chosen if name in GATEWAYS and GATEWAYS[name][1].redis]
+    needing = [row for row in rows if row.proxy in GATEWAYS and GATEWAYS[row.proxy][1].redis]
     if not needing:
         return ""
     try:
@@ -121,23 +141,28 @@ def _folder(path: Path) -> Path:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
 
-    def names(text: str) -> list[str]:
-        found = text.split(",")
-        if unknown := set(found) - TITLES.keys():
-            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}; there are {', '.join(TITLES)}")
-        return found
+    def rows(words: str) -> list[Row]:
+        try:
+            return select(words)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"no row is {error}; there are {names}") from error
 
-    parser.add_argument("--only", type=names, metavar="NAME,…", help=", ".join(TITLES))
+    names = ", ".join(map(str, ROWS))
+    parser.add_argument(
+        "--only",
+        type=rows,
+        default=ROWS,
+        metavar="WORD,…",
+        help=f"any part of a row's name, or several: small, bodies/nginx. There are {names}",
+    )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--warm-up", type=float, default=1)
+    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--warm-up", type=int, default=1)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument(
         "--write",
-        nargs="*",
-        type=Path,
-        metavar="PAGE",
-        help=f"put the table into pages, between their markers ({', '.join(map(str, PAGES))})",
+        action="store_true",
+        help=f"put the tables into {PAGE}, and the first one into {SUMMARY}, between their markers",
     )
     return parser.parse_args()
 

@@ -44,7 +44,7 @@ def gateway(folder: Path, upstream_port: int, redis_url: str, shape: Gateway) ->
 def _config(port: int, upstream_port: int, redis_url: str, shape: Gateway) -> str:
     others = "\n".join(
         f"  - {{path: /section{number}/**, access: login, role: member}}"
-        for number in range(shape.routes - 2)
+        for number in range(shape.routes - 3)
     )
     return f"""
 version: 1
@@ -59,6 +59,7 @@ upstreams:
 defaults: {{access: deny, upstream: app}}
 routes:
   - {{path: /public/**, access: public}}
+  - {{path: /signed-in/**, access: login}}
   - {{path: /app/**, access: login, role: member}}
 {others}
 """

@@ -1,4 +1,4 @@
-"""What a request costs a proxy: CPU time of its processes, divided by requests answered."""
+"""A proxy as it is measured: started, asked whether it works, CPU and memory of its processes."""
 
 from __future__ import annotations
 
@@ -34,12 +34,15 @@ def program(name: str, hint: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
-    """How to start one proxy, and how to ask it."""
+    """How to start one proxy, and how to ask it.
+
+    What answers has, below ``url``, what ``peers.upstream`` and ``echo.Upstream`` have there.
+    """
 
     command: Sequence[str]
     folder: Path
     url: str
-    """What is asked under load."""
+    """What is asked under load; it has 100 bytes."""
     headers: Mapping[str, str]
     echo_url: str = ""
     """What the upstream answers with the identity it was told; empty: not asked."""
@@ -52,17 +55,17 @@ class Running:
     """A started proxy that has answered correctly; stopped on the way out."""
 
     def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
+        self.proxy = proxy
         self._log = proxy.folder / "output"
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                self._proxy.command,
-                cwd=self._proxy.folder,
+                self.proxy.command,
+                cwd=self.proxy.folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(self._proxy.environment or {})},
+                env={**os.environ, **(self.proxy.environment or {})},
             )
         try:
             self._wait_until_it_answers()
@@ -84,6 +87,16 @@ class Running:
         ticks = {pid: used for pid, (_, used) in _processes().items()}
         return sum(ticks[pid] for pid in self._family()) / os.sysconf("SC_CLK_TCK")
 
+    def memory(self) -> int:
+        """Return the bytes that the process and its children have asked the system for.
+
+        What they share counts once. Mapped files do not count: whose they are depends on what
+        else the machine runs.
+        """
+        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in self._family()]
+        found = [re.search(r"^Pss_Anon: +(\d+) kB", rollup, re.MULTILINE) for rollup in rollups]
+        return sum(1024 * int(size[1]) for size in found if size)
+
     def _family(self) -> set[int]:
         processes = _processes()
         family = {self._process.pid}
@@ -102,7 +115,7 @@ class Running:
             self._process.wait()
 
     def _wait_until_it_answers(self) -> None:
-        proxy = self._proxy
+        proxy = self.proxy
         until = time.monotonic() + 20
         while True:
             if self._process.poll() is not None:
@@ -154,27 +167,3 @@ def ask(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
     except urllib.error.HTTPError as refusal:
         with refusal:
             return refusal.code, refusal.read()
-
-
-def load(url: str, headers: Mapping[str, str], *, connections: int, seconds: float) -> int:
-    """Ask over and over with wrk; return how many answers came. Unusable when any was not right."""
-    command = [program("wrk", "apt-get install wrk"), "-t1", f"-c{connections}"]
-    command += [f"-d{seconds:g}s", "--timeout", "5s"]
-    for name, value in headers.items():
-        command += ["-H", f"{name}: {value}"]
-    report = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout
-    if trouble := re.search(r"Socket errors:.*|Non-2xx or 3xx responses:.*", report):
-        raise Unusable(trouble[0])
-    answered = re.search(r"(\d+) requests in", report)
-    if answered is None or answered[1] == "0":
-        raise Unusable("wrk got no answer")
-    return int(answered[1])
-
-
-def cost(proxy: Proxy, *, connections: int, seconds: float, warm_up: float) -> float:
-    """Start a proxy, and return the CPU microseconds that one request takes it."""
-    with Running(proxy) as running:
-        load(proxy.url, proxy.headers, connections=connections, seconds=warm_up)
-        before = running.cpu_seconds()
-        answered = load(proxy.url, proxy.headers, connections=connections, seconds=seconds)
-        return (running.cpu_seconds() - before) / answered * 1e6

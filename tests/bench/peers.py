@@ -6,6 +6,7 @@ Each with one thread, connections to the upstream kept alive, no access log.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from tests.bench.measure import Proxy, program
@@ -19,12 +20,14 @@ BROWSER = {
 }
 COOKIE = "theme=dark; gateway_session=" + "x" * 43
 
+BODIES = {"100k": 100 << 10, "10m": 10 << 20}
+
 _NGINX = """
 worker_processes 1;
 daemon off;
 pid {folder}/pid;
 error_log stderr error;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 12000; }}
 http {{
     access_log off;
     keepalive_requests 1000000000;
@@ -46,21 +49,59 @@ def _nginx(folder: Path, http: str) -> list[str]:
 
 
 def upstream(folder: Path) -> Proxy:
-    """nginx that answers 100 bytes itself; paths that end in ``/echo`` say who it was told."""
+    """nginx that answers 100 bytes itself; other paths are known by their last segment.
+
+    ``echo`` says who it was told, ``100k`` and ``10m`` have bodies of that size, ``upload`` answers
+    when it has read the whole body.
+    """
     port = free_port()
+    for name, size in BODIES.items():
+        (folder / name).write_bytes(bytes(size))
     http = f"""
     server {{
         listen 127.0.0.1:{port} backlog=1024;
+        root {folder};
         location / {{ return 200 "{"x" * 99}\\n"; }}
         location ~ /echo$ {{ return 200 "$http_x_user_id $http_x_user_roles"; }}
+        location ~ /100k$ {{ try_files /100k =404; }}
+        location ~ /10m$ {{ try_files /10m =404; }}
+        # By itself, "return" answers while the body is still coming.
+        location ~ /upload$ {{
+            client_body_buffer_size 2m;
+            rewrite ^ /read break;
+            proxy_pass http://unix:{folder}/read;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+        }}
+    }}
+    server {{
+        listen unix:{folder}/read;
+        return 200 "read\\n";
     }}"""
     return _proxy(folder, port, _nginx(folder, http))
 
 
+def echo(folder: Path) -> Proxy:
+    """The upstream of WebSockets."""
+    port = free_port()
+    command = [sys.executable, str(Path(__file__).with_name("echo.py")), "serve", str(port)]
+    return _proxy(folder, port, command)
+
+
 def nginx(folder: Path, upstream_port: int) -> Proxy:
-    """nginx's reverse proxy: the unit that everything else is compared with."""
+    """nginx's reverse proxy: the unit that everything else is compared with.
+
+    Bodies stay in memory, as in every other proxy here: by default nginx writes an upload beyond
+    16 KiB to disk before it asks the upstream (measured: 4 times the CPU), and the part of an
+    answer that its client takes too slowly. Else buffers are as by default; without buffering of
+    answers, nginx takes twice the CPU for 100 KiB, and with buffers of 64 KiB half of it.
+    """
     port = free_port()
     http = f"""
+    map $http_upgrade $upgrading {{
+        default upgrade;
+        '' '';
+    }}
     upstream app {{
         server 127.0.0.1:{upstream_port};
         keepalive 64;
@@ -68,11 +109,20 @@ def nginx(folder: Path, upstream_port: int) -> Proxy:
     }}
     server {{
         listen 127.0.0.1:{port} backlog=1024;
-        location / {{
+        proxy_http_version 1.1;
+        proxy_set_header Host $host;
+        proxy_set_header Connection "";
+        proxy_max_temp_file_size 0;
+        location / {{ proxy_pass http://app; }}
+        location ~ /upload$ {{
             proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
+            proxy_request_buffering off;
+        }}
+        location ~ /socket$ {{
+            proxy_pass http://app;
             proxy_set_header Host $host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $upgrading;
         }}
     }}"""
     return _proxy(folder, port, _nginx(folder, http))
@@ -139,6 +189,7 @@ def envoy(folder: Path, upstream_port: int) -> Proxy:
     manager = {
         "@type": f"{kind}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "in",
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
         "http_filters": [
             {
                 "name": "envoy.filters.http.router",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import re
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -24,26 +25,38 @@ _VERSIONS = {
 }
 
 
-def table(
-    titles: Mapping[str, str], figures: Mapping[str, Sequence[float]], gaps: Mapping[str, str]
-) -> str:
-    """Return a Markdown table; a row that could not be measured says why."""
-    lines = [
-        "| Proxy | CPU µs/request | min–max | × nginx | × Envoy |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    middle = {name: median(values) for name, values in figures.items() if values}
-    for name, title in titles.items():
-        if name not in middle:
-            lines.append(f"| {title} | not measured: {gaps.get(name, 'not asked for')} | | | |")
-            continue
-        ratios = [
-            f"{middle[name] / middle[unit]:.2f}" if unit in middle else "–"
-            for unit in ("nginx", "envoy")
-        ]
-        spread = f"{min(figures[name]):.1f}–{max(figures[name]):.1f}"
-        lines.append(f"| {title} | {middle[name]:.1f} | {spread} | {ratios[0]} | {ratios[1]} |")
-    return "\n".join(lines)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of a table, and what was measured for it."""
+
+    load: str
+    """What was done; ratios are to other proxies with the same one. Empty where it goes unsaid."""
+    proxy: str
+    title: str
+    figures: Sequence[float]
+    goal: str = ""
+    gap: str = ""
+    """Why there are no figures."""
+
+
+def table(unit: str, lines: Sequence[Line]) -> str:
+    """Return a Markdown table; a line that could not be measured says why."""
+    goals = any(line.goal for line in lines)
+    rows = [["Proxy", unit, "min–max", "× nginx", "× Envoy", *(["goal"] if goals else [])]]
+    rows.append(["---", *(["---:"] * 4), *(["---"] if goals else [])])
+    middle = {(line.load, line.proxy): median(line.figures) for line in lines if line.figures}
+    for line in lines:
+        row = [f"{line.load}: {line.title}" if line.load else line.title]
+        if line.figures:
+            own = middle[line.load, line.proxy]
+            row += [f"{own:.1f}", f"{min(line.figures):.1f}–{max(line.figures):.1f}"]
+            for unit_proxy in ("nginx", "envoy"):
+                other = middle.get((line.load, unit_proxy))
+                row.append(f"{own / other:.2f}" if other else "–")
+        else:
+            row += [f"not measured: {line.gap or 'not asked for'}", "", "", ""]
+        rows.append(row + ([line.goal] if goals else []))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def circumstances(rounds: int, seconds: float, connections: int) -> str:

@@ -1,39 +1,76 @@
-"""The benchmark's table says what was measured, and what was not."""
+"""The benchmark's tables say what was measured, and what was not."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.bench.report import BEGIN, END, table, write
-
-TITLES = {"nginx": "nginx", "envoy": "Envoy", "gateway": "the gateway"}
+from tests.bench.report import BEGIN, END, Line, table, write
 
 
-def rows(text: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[2:]]
+def line(
+    proxy: str, figures: Sequence[float], *, load: str = "", goal: str = "", gap: str = ""
+) -> Line:
+    return Line(load=load, proxy=proxy, title=proxy, figures=figures, goal=goal, gap=gap)
+
+
+def rows(*lines: Line) -> list[list[str]]:
+    text = table("µs", lines)
+    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in text.splitlines()]
 
 
 def test_figures_are_medians_with_ratios_of_medians() -> None:
-    figures = {"nginx": [10.0, 12.0, 11.0], "envoy": [44.0], "gateway": [40.0, 33.0, 30.0]}
-    assert rows(table(TITLES, figures, {})) == [
+    assert rows(
+        line("nginx", [10.0, 12.0, 11.0]),
+        line("envoy", [44.0]),
+        line("gateway", [40.0, 33.0, 30.0]),
+    ) == [
+        ["Proxy", "µs", "min–max", "× nginx", "× Envoy"],
+        ["---", "---:", "---:", "---:", "---:"],
         ["nginx", "11.0", "10.0–12.0", "1.00", "0.25"],
-        ["Envoy", "44.0", "44.0–44.0", "4.00", "1.00"],
-        ["the gateway", "33.0", "30.0–40.0", "3.00", "0.75"],
+        ["envoy", "44.0", "44.0–44.0", "4.00", "1.00"],
+        ["gateway", "33.0", "30.0–40.0", "3.00", "0.75"],
+    ]
+
+
+def test_ratios_are_to_the_same_load() -> None:
+    assert rows(
+        line("nginx", [10.0], load="down"),
+        line("gateway", [20.0], load="down"),
+        line("nginx", [100.0], load="up"),
+        line("gateway", [150.0], load="up"),
+    )[2:] == [
+        ["down: nginx", "10.0", "10.0–10.0", "1.00", "–"],
+        ["down: gateway", "20.0", "20.0–20.0", "2.00", "–"],
+        ["up: nginx", "100.0", "100.0–100.0", "1.00", "–"],
+        ["up: gateway", "150.0", "150.0–150.0", "1.50", "–"],
+    ]
+
+
+def test_a_goal_stands_beside_the_figure() -> None:
+    assert rows(line("nginx", [10.0]), line("gateway", [20.0], goal="≤ 2.5 × nginx")) == [
+        ["Proxy", "µs", "min–max", "× nginx", "× Envoy", "goal"],
+        ["---", "---:", "---:", "---:", "---:", "---"],
+        ["nginx", "10.0", "10.0–10.0", "1.00", "–", ""],
+        ["gateway", "20.0", "20.0–20.0", "2.00", "–", "≤ 2.5 × nginx"],
     ]
 
 
 def test_a_peer_that_is_missing_is_a_gap_with_a_name() -> None:
-    figures = {"nginx": [10.0], "envoy": [], "gateway": [40.0]}
-    assert rows(table(TITLES, figures, {"envoy": "not installed (pip install x)"})) == [
+    assert rows(
+        line("nginx", [10.0]),
+        line("envoy", [], gap="not installed (pip install x)"),
+        line("gateway", [40.0]),
+    )[2:] == [
         ["nginx", "10.0", "10.0–10.0", "1.00", "–"],
-        ["Envoy", "not measured: not installed (pip install x)", "", "", ""],
-        ["the gateway", "40.0", "40.0–40.0", "4.00", "–"],
+        ["envoy", "not measured: not installed (pip install x)", "", "", ""],
+        ["gateway", "40.0", "40.0–40.0", "4.00", "–"],
     ]
 
 
-def test_a_page_keeps_all_that_stands_around_the_table(tmp_path: Path) -> None:
+def test_a_page_keeps_all_that_stands_around_the_tables(tmp_path: Path) -> None:
     page = tmp_path / "performance.md"
     page.write_text(f"# Before\n{BEGIN}\nold\n{END}\nafter\n")
     write(page, "new")

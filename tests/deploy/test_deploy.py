@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 from configparser import RawConfigParser
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.servers import free_port, program, wait_for
+from tests.servers import free_port, listens, program, wait_for
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -147,3 +148,75 @@ def test_the_unit_starts_what_the_readme_installs() -> None:
     assert f"> {source}" in readme
     assert f'{{file: "${{CREDENTIALS_DIRECTORY:-/etc/session-gateway}}/{name}"}}' in readme
     assert f"sqlite:////var/lib/{unit['Service']['StateDirectory']}/" in readme
+
+
+UNITS = ("session-gateway.service", "session-gateway.socket")
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """Return a folder with the units, as they would be with the gateway installed here."""
+    for name in UNITS:
+        text = (DEPLOY / name).read_text()
+        installed = text.replace("/opt/session-gateway/bin", str(Path(sys.executable).parent))
+        (tmp_path / name).write_text(installed)
+    return tmp_path
+
+
+def verified(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [program("systemd-analyze", "systemd"), "verify", "--man=no", "--recursive-errors=no"]
+    files = [str(folder / name) for name in UNITS]
+    return subprocess.run([*command, *files], capture_output=True, text=True, check=False)
+
+
+def test_systemd_understands_every_line_of_the_units(units: Path) -> None:
+    done = verified(units)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_line_that_systemd_does_not_understand_would_be_noticed(units: Path, name: str) -> None:
+    unit = units / name
+    section = "[Service]" if name.endswith("service") else "[Socket]"
+    unit.write_text(unit.read_text().replace(section, f"{section}\nNoSuchKey=yes"))
+    done = verified(units)
+    assert done.returncode == 1
+    assert "NoSuchKey" in done.stderr
+
+
+def test_the_readme_has_the_steps_for_the_socket() -> None:
+    readme = (DEPLOY / "README.md").read_text()
+    assert "listen: systemd" in readme
+    assert "deploy/session-gateway.socket /etc/systemd/system/" in readme
+    assert "systemctl enable --now session-gateway.socket" in readme
+
+
+def test_what_systemd_listens_on_is_served(units: Path, tmp_path: Path) -> None:
+    """As the socket unit has it: systemd listens, and starts the service for the first client."""
+    socket_unit = RawConfigParser(strict=False)
+    socket_unit.optionxform = str  # type: ignore[method-assign, assignment]
+    socket_unit.read(units / "session-gateway.socket")
+    host, _, usual = socket_unit["Socket"]["ListenStream"].rpartition(":")
+    assert (host, usual) == ("127.0.0.1", "8080")
+    port = free_port()
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"version: 1\nserver: {{listen: systemd, public_url: http://localhost:{port}}}\n"
+        "session: {store: memory://}\nupstreams: {app: http://127.0.0.1:1}\n"
+        "routes: [{path: /**, access: public}]\n"
+    )
+    gateway = str(Path(sys.executable).parent / "gateway")
+    command = [program("systemd-socket-activate", "systemd"), "-l", f"{host}:{port}"]
+    command += ["--fdname=session-gateway.socket", gateway, "run", "-c", str(config)]
+    for name in ("PYTHONPATH", "PATH"):
+        command[1:1] = ["-E", name] if name in os.environ else []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        try:
+            wait_for(lambda: listens(port), what="systemd listens")
+            with urllib.request.urlopen(
+                f"http://{host}:{port}/_gateway/health", timeout=15
+            ) as found:
+                assert found.status == 200
+        finally:
+            process.terminate()
+    assert process.returncode == 0

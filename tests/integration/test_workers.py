@@ -371,3 +371,18 @@ async def test_log_lines_of_workers_do_not_mix(gateway: GatewayProcess) -> None:
     await asyncio.gather(*(some() for _ in range(20)))
     await wait_until(lambda: len(gateway.requests(path=path)) == 400)
     assert len({line["request_id"] for line in gateway.requests(path=path)}) == 400
+
+
+async def test_what_each_worker_finds_out_for_itself_says_which_one_it_was(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    config = CONFIG.replace(
+        '{app: "${UPSTREAM}"}',
+        '{app: {targets: ["${UPSTREAM}", "http://127.0.0.1:1"], health: {path: /healthz}}}',
+    )
+    environment = {"SOCKET": tmp_path / "public.sock", "REQUEST_LOG": "false"}
+    with GatewayProcess(tmp_path, config, UPSTREAM=upstream.url, **environment) as gateway:
+        await wait_until(lambda: len(gateway.log("target down")) == 2)
+        lines = gateway.log("target down")
+        assert sorted(line["worker"] for line in lines) == [0, 1]
+        assert {line["target"] for line in lines} == {"http://127.0.0.1:1"}

@@ -228,11 +228,11 @@ class Peer:
 
     async def until_closed(self) -> bytes:
         """Wait until the gateway closes; return what it sent before."""
-        rest = b""
+        pieces = []  # of a flood, too: joined once
         with suppress(ConnectionError):
             while data := await self.reader.read(1 << 16):
-                rest += data
-        return rest
+                pieces.append(data)
+        return b"".join(pieces)
 
     def close(self) -> None:
         self.writer.close()

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import cast
 
 import pytest
-from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 from structlog.testing import capture_logs
 
@@ -21,6 +20,7 @@ from gateway.rates.memory import MemoryRates
 from gateway.server.auth_endpoints import AuthEndpoints
 from gateway.server.connection import Connection
 from gateway.server.exchange import Exchange
+from gateway.server.fields import Fields
 from gateway.server.gateway import Gateway
 from gateway.server.ongoing import Ongoing
 from gateway.server.under_way import UnderWay
@@ -93,9 +93,14 @@ class Scene:
     def begin(self, path: str, session: Session | None = None) -> UnderWay:
         """Let an answer go on."""
         exchange = Exchange(
-            cast(Connection, None), cast(RawRequestMessage, None), EMPTY_PAYLOAD, "id", 0.0
+            cast(Connection, None),
+            "GET",
+            cast(Fields, None),
+            EMPTY_PAYLOAD,
+            request_id="id",
+            started=0.0,
         )
-        exchange.method, exchange.path, exchange.status = "GET", path, 200
+        exchange.path, exchange.status = path, 200
         if session is not None:
             exchange.identity = self.gateway.identity(Held(session))
         return self.ongoing.begin(exchange, lambda: self.ended.append(exchange))

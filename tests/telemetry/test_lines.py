@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.telemetry.lines import LineWriter
+from tests.servers import wait_for
 
 LINE = b'{"event":"request"}\n'
 STALLED = 200_000  # bytes; a pipe holds 64 KiB, a socket pair about 208 KiB
@@ -180,3 +183,71 @@ def test_a_line_longer_than_a_piece_is_written_whole(
 
 def refuse(*_: object) -> int:
     raise FileNotFoundError
+
+
+KILLED = """
+import os, sys
+from gateway.telemetry.lines import LineWriter
+from tests.servers import wait_for
+writer = LineWriter(1)
+lines = (sys.argv[1] * 299 + "\\n").encode() * 200
+os.write(2, b".")
+while True:
+    writer.write(lines)
+"""
+
+
+def killed_while_writing(log: Path, letter: str) -> None:
+    """Let a process write lines of one letter, and kill it in the middle of that."""
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, letter], stdout=stream, stderr=subprocess.PIPE
+        )
+    with process:
+        assert process.stderr is not None
+        assert process.stderr.read(1) == b"."
+        began = log.stat().st_size
+        wait_for(lambda: log.stat().st_size > began + 100_000)
+        process.kill()
+
+
+def test_of_a_writer_that_is_killed_no_half_line_stays_before_the_next(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for letter in "ab" * 4:
+        killed_while_writing(log, letter)
+        with log.open("ab") as stream:
+            writer = LineWriter(stream.fileno())
+            writer.mend()
+            writer.write(LINE)
+            writer.close()
+        assert log.read_bytes().endswith(b"\n" + LINE)
+    whole = {b"a" * 299, b"b" * 299, LINE.strip()}
+    broken = [line for line in log.read_bytes().splitlines() if line not in whole]
+    assert all(line in b"a" * 299 or line in b"b" * 299 for line in broken)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(b"", b"", id="nothing"),
+        pytest.param(LINE, LINE, id="a whole line"),
+        pytest.param(LINE + LINE[:7], LINE + LINE[:7] + b"\n", id="half a line"),
+    ],
+)
+def test_half_a_line_is_ended(tmp_path: Path, before: bytes, after: bytes) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(before)
+    with log.open("ab") as stream:
+        writer = LineWriter(stream.fileno())
+        writer.mend()
+        writer.close()
+    assert log.read_bytes() == after
+
+
+def test_a_pipe_needs_no_mending(pipe: tuple[int, int]) -> None:
+    reader, fd = pipe
+    writer = LineWriter(fd)
+    writer.mend()
+    writer.write(LINE)
+    assert os.read(reader, 100) == LINE
+    writer.close()

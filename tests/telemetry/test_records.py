@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import Reason
 from gateway.model import SessionId
-from gateway.telemetry.lines import LineWriter
+from gateway.telemetry.lines import PIECE, LineWriter
 from gateway.telemetry.records import RequestLog, fingerprint
 
 REQUIRED: dict[str, Any] = {
@@ -207,3 +207,34 @@ async def readable(fd: int) -> None:
         await seen.wait()
     finally:
         loop.remove_reader(fd)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("/" + "x" * 16_000, id="long"),
+        pytest.param("/" + "\x01" * 16_000, id="long when escaped"),
+        pytest.param("/" + "\udcff" * 16_000, id="no UTF-8"),
+        pytest.param("/" + "ž" * 16_000, id="two bytes a character"),
+    ],
+)
+async def test_a_line_fits_into_one_piece_whatever_a_client_sends(pipe: Pipe, path: str) -> None:
+    log = RequestLog(pipe.writer)
+    log.write(**REQUIRED | {"path": path, "host": "h" * 9000, "user": path})
+    log.write(**REQUIRED)
+    log.close()
+    first, second = pipe.lines()
+    assert len(first) < PIECE
+    event = json.loads(first)
+    assert event["path"].startswith("/")
+    assert event["path"].endswith("…")
+    assert (event["status"], event["route"]) == (200, "/app/**")
+    assert json.loads(second)["path"] == "/app/home"
+
+
+async def test_what_fits_is_not_cut(pipe: Pipe) -> None:
+    log = RequestLog(pipe.writer)
+    path = "/" + "x" * 3000
+    log.write(**REQUIRED | {"path": path})
+    log.close()
+    assert [event["path"] for event in pipe.events()] == [path]

@@ -14,6 +14,7 @@ from gateway.model import Target, Upstream, UpstreamTimeouts
 from gateway.upstream.connection import UpstreamConnection
 from gateway.upstream.deadlines import Deadlines
 from gateway.upstream.dialing import AddressInfo, Dialer
+from gateway.upstream.driving import with_futures
 from gateway.upstream.pool import Pool
 from tests.servers import free_port, wait_until
 
@@ -75,7 +76,8 @@ def a_pool(
 
 async def an_exchange(connection: UpstreamConnection) -> str:
     """Carry one out, up to its end; return the address it went to."""
-    await connection.ask(ASK, 5.0, is_head=False, on_interim=None)
+    connection.ask(ASK, 5.0, is_head=False, on_interim=None)
+    await with_futures(connection.answered())
     assert connection.response is not None
     address: str = connection.transport.get_extra_info("peername")[0]
     return address

@@ -1,0 +1,7 @@
+"""The gateway and the upstream that ``tests/integration`` has: one a module, by its ``CONFIG``."""
+
+from __future__ import annotations
+
+from tests.integration.conftest import gateway, running_gateway, running_upstream, upstream
+
+__all__ = ["gateway", "running_gateway", "running_upstream", "upstream"]
