@@ -19,10 +19,12 @@ from gateway.errors import (
     UpstreamTimeout,
 )
 from gateway.rules.cookies import is_gateway_cookie
-from gateway.rules.shaping import cache_lines
+from gateway.rules.headers import Kind
+from gateway.rules.shaping import cache_lines, unstored
 from gateway.server.exchange import Exchange
 from gateway.server.tunnel import tunnel
 from gateway.upstream.connection import ResponseHead, UpstreamConnection
+from gateway.upstream.deadlines import NEVER
 from gateway.upstream.lending import Lender
 
 if TYPE_CHECKING:
@@ -102,7 +104,11 @@ class Forwarder:
             if response.status == 101:
                 if not upgrade:
                     raise UpstreamProtocol("101 to a request that asked for no upgrade")
+                if response.control:
+                    await _obey(exchange, upstream, response)
                 return await self._upgrade(exchange, pool, upstream, response)
+            if response.control:
+                await _obey(exchange, upstream, response)
             if upstream.complete:
                 return self._pass_on(exchange, upstream, response)
             return await self._stream(exchange, pool, upstream, response)
@@ -149,6 +155,8 @@ class Forwarder:
                 # Nobody knows whether the upstream will read the rest of the body: neither
                 # connection carries another request.
                 upstream.spoil()
+            if response.control:
+                await _obey(exchange, upstream, response)
             return await self._stream(exchange, pool, upstream, response, last=early)
         finally:
             if not sending.done():
@@ -252,10 +260,12 @@ class Forwarder:
     def _head(
         self, exchange: Exchange, response: ResponseHead, framing: bytes, *, again: bool
     ) -> bytes:
-        status, reason, lines, cookies, dated, length, _, said = response
+        status, reason, lines, cookies, dated, length, _, said, _ = response
         plan = exchange.plan
         if plan is not None and plan.shaper is not None:
             lines, cookies, said = plan.shaper.of_upstream(exchange, lines, cookies)
+        if exchange.set_cookies:
+            lines, said = unstored(lines), said | Kind.CACHING
         head = [b"HTTP/1.1 %d %b" % (status, reason), *lines]
         if plan is not None and plan.varies:
             head += cache_lines(said, lines, exchange.session is not None)
@@ -323,6 +333,15 @@ def _listed(
     plan = exchange.plan
     assert plan is not None  # noqa: S101  it says where the request goes
     return plan.ongoing.begin(exchange, end, heard=heard)
+
+
+async def _obey(exchange: Exchange, upstream: UpstreamConnection, response: ResponseHead) -> None:
+    """Do to the session what the answer says, before anybody is told of the answer."""
+    assert exchange.plan is not None  # noqa: S101  it says where the request goes
+    upstream.pause_reading()
+    upstream.deadline = NEVER  # the store has its own
+    await exchange.plan.control.obey(exchange, response.control)
+    upstream.resume_reading()
 
 
 def _failure(upstream: UpstreamConnection) -> GatewayError:

@@ -38,6 +38,8 @@ class ResponseHead(NamedTuple):
     """Whether the answer has no body whatever its fields say (HEAD, 204, 304, 101)."""
     said: int
     """Of ``Kind.CACHING`` and ``Kind.VARY``, the bits of those that are among the lines."""
+    control: tuple[bytes, ...] = ()
+    """Lines that say what becomes of the session; they are not among the others."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -386,7 +388,7 @@ class UpstreamConnection(asyncio.Protocol):
         if head[:1] != b"H":  # the parser let empty lines in front pass
             head, _, rest = self._head.lstrip(b"\r\n").partition(b"\r\n\r\n")
         start, *fields = head.split(b"\r\n")
-        lines, cookies, dated, length, chunked, said = _FIELDS.split(fields)
+        lines, cookies, dated, length, chunked, said, control = _FIELDS.split(fields)
         bodyless = self._is_head or status in (204, 304) or status < 200
         self._until_close = until_close = length is None and not chunked and not bodyless
         self._keep = not until_close and parser.should_keep_alive()
@@ -394,7 +396,7 @@ class UpstreamConnection(asyncio.Protocol):
         # After a 1xx there is another head to come.
         self._head = head if status >= 200 or status == 101 else rest
         self.response = ResponseHead(
-            status, start[13:], lines, cookies, dated, length, bodyless, said
+            status, start[13:], lines, cookies, dated, length, bodyless, said, control
         )
 
     def on_body(self, data: bytes) -> None:
