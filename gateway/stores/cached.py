@@ -54,6 +54,7 @@ class CachedSessions(Watcher):
         self._wall = wall
         self._clock = clock
         self._store = GuardedStore(store, clock=clock)
+        self._find = store.find
         # Two generations: when the younger is half of what is allowed, the older goes. What was
         # used in between has moved to the younger, so it stays; no use costs a reordering.
         self._young: dict[SessionKey, Held] = {}
@@ -113,6 +114,20 @@ class CachedSessions(Watcher):
                 raise
             return held
 
+    async def current(self, session: Session) -> Held | None:
+        """Return what a session is by now, wherever a new token has moved it; None: it is over.
+
+        Raises:
+            StoreUnavailable: Nobody knows.
+        """
+        held = await self.get(session.key)
+        if held is not None and held.session.replaced_by is not None:
+            return await self.get(held.session.replaced_by)
+        if held is None:
+            moved = await self._find(session.id)
+            return Held(moved) if moved is not None and moved.replaces == session.key else None
+        return held
+
     def changed(self, key: SessionKey) -> None:
         """Drop the copy of this session, and keep no answer that is on its way."""
         self._young.pop(key, None)
@@ -145,6 +160,14 @@ class CachedSessions(Watcher):
             self._young[session.key] = held
         self._touches.add(held.session)
         return held
+
+    def slide(self, session: Session) -> Session:
+        """Move the session's expiry, for who needs no more of it."""
+        return self.touch_soon(session).session
+
+    def steady(self, key: SessionKey) -> str:
+        """Return what stays the same for a session while its token does."""
+        return key
 
     async def close(self, *, within: float = 2.0) -> None:
         """Write the touches that are pending, for at most so many seconds, and stop."""
