@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from gateway.config.suggestions import did_you_mean
-from gateway.rules.headers import fold
+from gateway.rules.headers import SESSION_CONTROL, fold
 
 # Those of IANA's registry that llhttp reads, and so all that a request can have.
 METHODS = frozenset(
@@ -32,6 +32,7 @@ _TOLD_BY_US = {
     "FORWARDED",
     "X_GATEWAY_ASSERTION",
     "X_SESSION_STALE",
+    *map(fold, SESSION_CONTROL),
 }
 _HOP_BY_HOP = {
     "CONNECTION",

@@ -149,3 +149,6 @@ class RouteSettings(Strict):
     upstream says otherwise."""
     rate_limit: Annotated[RateLimitSettings | None, Given] = None
     """How often it may be asked. Unset: without limit."""
+    session_control: Flag = False
+    """Whether the upstream's answers may sign users in and out and change their sessions, by
+    ``X-Session-Create``, ``X-Session-Update`` and ``X-Session-Destroy``. Default false."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -22,6 +22,8 @@ from gateway.model import (
     SessionKey,
     User,
 )
+
+AnySession = TypeVar("AnySession", bound=Session)
 
 GRACE = 10.0
 """Seconds that an old token still answers after a renewal which changed no rights."""
@@ -71,7 +73,7 @@ def due(session: Session, lifetime: Lifetime, *, now: float) -> bool:
     )
 
 
-def touched(session: Session, lifetime: Lifetime, *, now: float) -> Session:
+def touched(session: AnySession, lifetime: Lifetime, *, now: float) -> AnySession:
     """Return the session with its idle expiry counted from now."""
     return replace(session, touched_at=now, expires_at=_expiry(session, lifetime, now))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from gateway.errors import ClientError, ClientTimeout, Reason, TooLarge
-from gateway.model import SessionId
+from gateway.model import SessionId, SessionKey
 from gateway.rules.uploads import patience
 from gateway.server.answers import Answer, render
 from gateway.server.connection import Connection
@@ -42,6 +42,8 @@ class Exchange:
     session: SessionId | None = None
     identity: Identity | None = None
     """Who asks, where the route asked."""
+    presented: SessionKey | None = None
+    """Of the session cookie, on routes whose upstream may say what becomes of the session."""
     set_cookies: tuple[bytes, ...] = ()
     """Header lines that give the browser its session, whatever the answer is."""
     trace_id = ""

@@ -21,10 +21,12 @@ from gateway.errors import (
     UpstreamTimeout,
 )
 from gateway.rules.cookies import is_gateway_cookie
-from gateway.rules.shaping import cache_lines
+from gateway.rules.headers import Kind
+from gateway.rules.shaping import cache_lines, unstored
 from gateway.server.exchange import Exchange
 from gateway.server.tunnel import tunnel
 from gateway.upstream.connection import ResponseHead, UpstreamConnection
+from gateway.upstream.deadlines import NEVER
 from gateway.upstream.driving import task_needed
 from gateway.upstream.lending import Lender
 
@@ -108,7 +110,11 @@ class Forwarder:
             if response.status == 101:
                 if not upgrade:
                     raise UpstreamProtocol("101 to a request that asked for no upgrade")
+                if response.control:
+                    await _obey(exchange, upstream, response)
                 return await self._upgrade(exchange, pool, upstream, response)
+            if response.control:
+                await _obey(exchange, upstream, response)
             if upstream.complete:
                 return self._pass_on(exchange, upstream, response)
             return await self._stream(exchange, pool, upstream, response)
@@ -147,6 +153,8 @@ class Forwarder:
                 # Nobody knows whether the upstream will read the rest of the body: neither
                 # connection carries another request.
                 upstream.spoil()
+            if response.control:
+                await _obey(exchange, upstream, response)
             return await self._stream(exchange, pool, upstream, response, last=early)
         finally:
             if not sending.done():
@@ -260,11 +268,12 @@ class Forwarder:
     ) -> bytes:
         lines, cookies, said = response.lines, response.cookies, response.said
         plan = exchange.plan
-        if plan is not None:
-            if plan.shaper is not None:
-                lines, cookies, said = plan.shaper.of_upstream(exchange, lines, cookies)
-            if plan.varies:
-                lines += cache_lines(said, lines, exchange.session is not None)
+        if plan is not None and plan.shaper is not None:
+            lines, cookies, said = plan.shaper.of_upstream(exchange, lines, cookies)
+        if exchange.set_cookies:
+            lines, said = unstored(lines), said | Kind.CACHING
+        if plan is not None and plan.varies:
+            lines += cache_lines(said, lines, exchange.session is not None)
         if cookies:
             lines += self._foreign(cookies)
         if exchange.set_cookies:
@@ -332,6 +341,15 @@ def _listed(
     plan = exchange.plan
     assert plan is not None  # noqa: S101  it says where the request goes
     return plan.ongoing.begin(exchange, end, heard=heard)
+
+
+async def _obey(exchange: Exchange, upstream: UpstreamConnection, response: ResponseHead) -> None:
+    """Do to the session what the answer says, before anybody is told of the answer."""
+    assert exchange.plan is not None  # noqa: S101  it says where the request goes
+    upstream.pause_reading()
+    upstream.deadline = NEVER  # the store has its own
+    await exchange.plan.control.obey(exchange, response.control)
+    upstream.resume_reading()
 
 
 def _failure(upstream: UpstreamConnection) -> GatewayError:

@@ -31,6 +31,7 @@ from gateway.rules.roles import is_plain_name
 from gateway.rules.shaping import field_lines, names_of
 from gateway.server.auth_endpoints import AuthEndpoints
 from gateway.server.forwarding import Forwarder
+from gateway.server.session_control import Control, Ignored, SessionControl
 from gateway.server.shaping import Shaper, shaper
 from gateway.stores.cached import CachedSessions
 from gateway.stores.held import Held
@@ -73,6 +74,10 @@ class RoutePlan:
     """Seconds that a session may be stale while the store cannot be asked; 0: 503."""
     ongoing: Ongoing
     """Where answers that go on are listed."""
+    obeys: bool
+    """Whether the upstream may say what becomes of the session."""
+    control: Control
+    """What is done where an answer says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +202,19 @@ class Gateway:
             rate_limit=forwarding.rate_limit,
             stale_for=route.stale_for,
             ongoing=self.ongoing,
+            obeys=forwarding.session_control,
+            control=self._control(route),
+        )
+
+    def _control(self, route: Route) -> Control:
+        if not route.forwarding.session_control:
+            return Ignored(route.id)
+        return SessionControl(
+            route=route.id,
+            upstream=route.forwarding.upstream,
+            session=self.config.session,
+            keeper=self.keeper,
+            sessions=self.sessions,
         )
 
     def plan(self, route: Route) -> RoutePlan:

@@ -19,8 +19,8 @@ from gateway.model import Session, SessionKey
 from gateway.rules import sessions
 from gateway.server.exchange import Exchange
 from gateway.server.under_way import UnderWay
-from gateway.stores.cached import CachedSessions
 from gateway.stores.held import Held
+from gateway.stores.live import LiveSessions
 from gateway.stores.protocol import SessionStore, Watcher
 
 if TYPE_CHECKING:
@@ -51,12 +51,11 @@ class Ongoing(Watcher):
     def __init__(
         self,
         store: SessionStore,
-        cached: CachedSessions,
+        cached: LiveSessions,
         *,
         wall: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
         self._cached = cached
         self._wall = wall
         self._clock = clock
@@ -154,7 +153,7 @@ class Ongoing(Watcher):
         if held is not None:
             session = held.session
         if sessions.due(session, gateway.lifetime, now=now):
-            session = self._cached.touch_soon(session).session
+            session = self._cached.slide(session)
         return session
 
     # --- looking -----------------------------------------------------------------------------
@@ -189,7 +188,7 @@ class Ongoing(Watcher):
         if known is None:
             return True
         try:
-            held = await self._now(known)
+            held = await self._cached.current(known)
         except Exception:  # a bug as well: nothing goes on for ever because of it
             if self._clock() < until and not sessions.is_over(known, self._wall()):
                 return False
@@ -197,16 +196,6 @@ class Ongoing(Watcher):
         for one in list(self._by_key.get(key, ())):
             self._judge(one, held)
         return True
-
-    async def _now(self, known: Session) -> Held | None:
-        """Return what a session is by now, wherever a new token has moved it."""
-        held = await self._cached.get(known.key)
-        if held is not None and held.session.replaced_by is not None:
-            return await self._cached.get(held.session.replaced_by)
-        if held is None:
-            moved = await self._store.find(known.id)
-            return Held(moved) if moved is not None and moved.replaces == known.key else None
-        return held
 
     def _known(self, session: Session | None) -> Held | None:
         """Return what a session is, as far as it is known without asking."""

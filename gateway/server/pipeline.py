@@ -151,6 +151,8 @@ class Pipeline:
         if path.marks and paths.refused_marks(path, route):
             raise AmbiguousPath("the path holds what its route does not allow")
         plan = exchange.plan = gateway.plan(route)
+        if plan.obeys:
+            exchange.presented = head.key
         identity = None
         if head.key is not None and route.access not in _NOBODY_ASKED:
             identity = self._known(gateway, head.key) or await self._ask(gateway, head.key, plan)

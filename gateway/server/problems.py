@@ -63,6 +63,12 @@ _BY_REASON: dict[Reason, tuple[str, str]] = {
         "Application not available",
         "The application behind this address is not well. Try again in a moment.",
     ),
+    Reason.SESSION_CONTROL: (
+        "Sign-in did not work",
+        "The application behind this address answered in a way that cannot be used. "
+        "The fault is on our side.",
+    ),
+    Reason.SIGN_IN_DENIED: ("No access", "You are not allowed to sign in here."),
     Reason.OVERLOADED: (
         "Too much at once",
         "More is asked of the service than it can answer now. Try again in a moment.",
