@@ -100,7 +100,6 @@ def _read(gateway: Gateway, connection: Connection, message: RawRequestMessage) 
     host = headers.get(hdrs.HOST)
     values = [value for name, value in message.raw_headers if name.lower() == b"cookie"]
     own, others = cookies.read(values, gateway.own_cookies)
-    token = own.get(gateway.cookie)
     peer = connection.peer
     client, request_id = peer, None
     proto = "https" if connection.secure else gateway.public_scheme
@@ -125,7 +124,11 @@ def _read(gateway: Gateway, connection: Connection, message: RawRequestMessage) 
         fields=message.raw_headers,
         version=message.version,
         host_header=host,
-        key=None if token is None else gateway.key_of(token.decode("latin-1")),
+        key=gateway.cookies.key(
+            {name.decode("latin-1"): value.decode("latin-1") for name, value in own.items()}
+        )
+        if own
+        else None,
         others=others,
         client=client,
         request_id=request_id,

@@ -38,6 +38,14 @@ class Presented(str):
     text: str
 
 
+class _InHand(str):
+    """The key of a session that somebody has opened already."""
+
+    __slots__ = ("session",)
+
+    session: SealedSession
+
+
 def presented(name: str, cookies: Mapping[str, str]) -> SessionKey | None:
     """Return the key of the session that cookies hold; None: they hold none. Nothing is opened."""
     text = chunks.join(name, cookies)
@@ -120,6 +128,8 @@ class SealedSessions(Watcher):
 
     async def get(self, key: SessionKey, *, stale_for: float = 0.0) -> Held | None:
         """Return the session in a cookie, if nothing is known against it."""
+        if isinstance(key, _InHand):
+            return await self.current(key.session)
         now = self._wall()
         held = self.peek(key, now)
         if held is not None:
@@ -199,6 +209,14 @@ class SealedSessions(Watcher):
         self._latest[session.key] = session
         if self._marks is not None:
             self._marks.touch_soon(session)
+
+    def key_of(self, session: Session) -> SessionKey:
+        """Return a key that needs no cookie to be opened."""
+        if not isinstance(session, SealedSession):
+            return session.key
+        key = _InHand(session.key)
+        key.session = session
+        return SessionKey(key)
 
     def steady(self, key: SessionKey) -> str:
         """Return what stays the same for a session while its cookies change."""

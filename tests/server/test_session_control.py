@@ -11,9 +11,12 @@ from multidict import CIMultiDict
 from structlog.testing import capture_logs
 
 from gateway.errors import StoreUnavailable
+from gateway.formats.token import key_of
+from gateway.login.callbacks import Callbacks, Threads
 from gateway.model import CookieShape, Lifetime, Remember, Session, SessionKey, User
 from gateway.server.exchange import Exchange
 from gateway.server.session_control import Ignored, SessionControl
+from gateway.server.session_cookie import TokenCookie
 from gateway.stores.cached import CachedSessions
 from gateway.stores.keeper import Keeper, Visit
 from gateway.stores.memory import MemoryStore
@@ -82,6 +85,8 @@ def control(store: MemoryStore, keeper: Keeper) -> SessionControl:
         session=cast(Any, session),
         keeper=keeper,
         sessions=CachedSessions(store, enabled=False, lifetime=Lifetime(), wall=lambda: 0.0),
+        cookies=TokenCookie(session.cookie, key_of),
+        callbacks=Callbacks(None, Threads()),
     )
 
 
