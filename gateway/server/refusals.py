@@ -13,6 +13,7 @@ from gateway.errors import (
     MethodRefused,
     Overloaded,
     Reason,
+    SignInDenied,
     StoreUnavailable,
     UpstreamBusy,
     UpstreamDown,
@@ -76,6 +77,9 @@ def limited(exchange: Exchange, limit: RateLimit, seconds: float) -> Answer:
 
 def failed(exchange: Exchange, error: GatewayError) -> Answer:
     """Return the answer for a deliberate error."""
+    if isinstance(error, SignInDenied) and error.location is not None:
+        to = ("Location", error.location)
+        return Answer(status=303, headers=(to, NO_STORE), reason=error.reason)
     return error_answer(
         error.status,
         error.reason,
