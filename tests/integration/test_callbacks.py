@@ -229,6 +229,22 @@ async def test_the_upstream_sees_what_was_changed_and_callbacks_see_no_request(
                 pass
 
 
+async def test_so_it_is_where_sessions_are_in_their_cookies(
+    running_upstream: Upstream, tmp_path: Path
+) -> None:
+    write_users(tmp_path)
+    (tmp_path / "callbacks.py").write_text(CALLBACKS, encoding="utf-8")
+    config = CONFIG.replace("  store: sqlite:///sessions.db\n", "  strategy: jwt\n")
+    with GatewayProcess(tmp_path, config, UPSTREAM=running_upstream.url) as gateway:
+        visitor = await signed_in(gateway)
+        assert (await update(visitor, {"greeting": "Hi"})).status == 200
+        session = await shown(visitor)
+        assert (session["user"]["greeting"], session["asked"]) == ("Hi", 1)
+        await update(visitor, {"greeting": "Servus", "roles": ["admin"]})
+        assert (await to_thread(visitor.get, "/admin/x")).status == 200
+        assert (await shown(visitor))["user"]["greeting"] == "Servus"
+
+
 async def test_an_update_needs_the_form_token_and_a_session(gateway: GatewayProcess) -> None:
     visitor = await signed_in(gateway)
     await to_thread(visitor.form_token)
