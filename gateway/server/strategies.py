@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +16,7 @@ from gateway.stores.protocol import SessionStore
 
 if TYPE_CHECKING:
     from gateway.formats.sealed import KeyRing
+    from gateway.stores.sealed_sessions import SealedSessions
 
 
 class Strategy(Protocol):
@@ -48,6 +50,13 @@ def _cached(
     return CachedSessions(store, enabled=config.cache, lifetime=config.lifetime, wall=wall)
 
 
+def keeper_of(config: SessionConfig, store: SessionStore) -> Keeper:
+    """Return what begins and ends sessions from outside: nobody presents a cookie there."""
+    if config.strategy == "jwt":
+        return _sealed_keeper(config, store, None, time.time)
+    return _keeper(config, store, time.time)
+
+
 class _Server:
     def __init__(
         self, config: SessionConfig, store: SessionStore, wall: Callable[[], float]
@@ -57,13 +66,7 @@ class _Server:
         self.sessions: LiveSessions = _cached(config, store, wall)
 
     def keeper(self, config: SessionConfig) -> Keeper:
-        return Keeper(
-            self._store,
-            config.lifetime,
-            max_per_user=config.max_per_user,
-            new_token=config.new_token,
-            wall=self._wall,
-        )
+        return _keeper(config, self._store, self._wall)
 
     def cookies(self, config: SessionConfig) -> SessionCookies:
         key_of = token.key_of if config.new_token is None else token.key_of_any
@@ -91,18 +94,7 @@ class _Jwt:
         self.sessions: LiveSessions = self._sealed
 
     def keeper(self, config: SessionConfig) -> Keeper:
-        from gateway.stores.sealed_keeper import SealedKeeper
-
-        return SealedKeeper(
-            self._store,
-            config.lifetime,
-            ring=_ring(config),
-            cookie=config.cookie.name,
-            opened=self._sealed.get,
-            moved=self._sealed.moved,
-            max_per_user=config.max_per_user,
-            wall=self._wall,
-        )
+        return _sealed_keeper(config, self._store, self._sealed, self._wall)
 
     def cookies(self, config: SessionConfig) -> SessionCookies:
         from gateway.stores.sealed_sessions import presented
@@ -111,6 +103,35 @@ class _Jwt:
 
     def use(self, config: SessionConfig) -> None:
         self._sealed.use(_ring(config))
+
+
+def _keeper(config: SessionConfig, store: SessionStore, wall: Callable[[], float]) -> Keeper:
+    return Keeper(
+        store,
+        config.lifetime,
+        max_per_user=config.max_per_user,
+        new_token=config.new_token,
+        wall=wall,
+    )
+
+
+def _sealed_keeper(
+    config: SessionConfig,
+    store: SessionStore,
+    sessions: SealedSessions | None,
+    wall: Callable[[], float],
+) -> Keeper:
+    from gateway.stores.sealed_keeper import SealedKeeper
+
+    return SealedKeeper(
+        store,
+        config.lifetime,
+        ring=_ring(config),
+        cookie=config.cookie.name,
+        sessions=sessions,
+        max_per_user=config.max_per_user,
+        wall=wall,
+    )
 
 
 def _ring(config: SessionConfig) -> KeyRing:

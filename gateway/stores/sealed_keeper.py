@@ -31,9 +31,9 @@ from gateway.model import (
 from gateway.rules import not_before
 from gateway.rules.not_before import EVERY_PROVIDER, NotBefore
 from gateway.rules.sessions import born, same_rights, touched
-from gateway.stores.held import Held
 from gateway.stores.keeper import Begun, Changed, Keeper, Visit
 from gateway.stores.protocol import SessionStore
+from gateway.stores.sealed_sessions import SealedSessions
 
 _TRIES = 10
 
@@ -51,8 +51,7 @@ class SealedKeeper(Keeper):
         *,
         ring: sealed.KeyRing,
         cookie: str,
-        opened: Callable[[SessionKey], Awaitable[Held | None]] | None = None,
-        moved: Callable[[SealedSession], None] = lambda session: None,
+        sessions: SealedSessions | None = None,
         max_per_user: int | None = None,
         wall: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = urandom,
@@ -62,14 +61,12 @@ class SealedKeeper(Keeper):
         Args:
             ring: What seals them.
             cookie: The cookie's name.
-            opened: Returns the session of a cookie that somebody has presented.
-            moved: Told of each session whose expiry was moved.
+            sessions: Opens what browsers present; None: there are none.
         """
         super().__init__(store, lifetime, max_per_user=max_per_user, wall=wall, random=random)
         self._ring = ring
         self._cookie = cookie
-        self._opened = opened
-        self._moved = moved
+        self._sessions = sessions
 
     async def renew(self, session: Session) -> Begun | None:
         """Seal a session anew: with a later expiry, or with other rights.
@@ -81,7 +78,8 @@ class SealedKeeper(Keeper):
         new = touched(replace(mine, renewal=None), self._lifetime, now=self._wall())
         if mine.renewal is not Renewal.AT_ONCE:
             begun = Begun(session=new, token=self._seal(new))
-            self._moved(new)
+            if self._sessions is not None:
+                self._sessions.moved(new)
             return begun
         handle = self._random(sealed.HANDLE_BYTES)
         new = replace(new, handle=handle, key=sealed.key_for(handle))
@@ -182,7 +180,7 @@ class SealedKeeper(Keeper):
     # --- parts -------------------------------------------------------------------------------
 
     async def _at(self, key: SessionKey) -> Session | None:
-        held = None if self._opened is None else await self._opened(key)
+        held = None if self._sessions is None else await self._sessions.get(key)
         return None if held is None else held.session
 
     async def _create(

@@ -60,8 +60,7 @@ class Process:
             LIFETIME,
             ring=ring,
             cookie=NAME,
-            opened=self.sessions.get,
-            moved=self.sessions.moved,
+            sessions=self.sessions,
             max_per_user=max_per_user,
             wall=clock,
         )
