@@ -97,7 +97,7 @@ class _Jwt:
         return _sealed_keeper(config, self._store, self._sealed, self._wall)
 
     def cookies(self, config: SessionConfig) -> SessionCookies:
-        from gateway.stores.sealed_sessions import presented
+        from gateway.stores.presented import presented
 
         return SealedCookies(config.cookie, presented)
 
