@@ -36,7 +36,7 @@ async def act(
 async def _list(args: argparse.Namespace, store: SessionStore, keeper: Keeper) -> int:
     from gateway.rules.described import described
 
-    sessions = store.all() if args.user is None else _of_user(keeper, args.user)
+    sessions = _all(store) if args.user is None else _of_user(keeper, args.user)
     if args.json:
         # One by one: a large store does not fit into one list.
         before = "["
@@ -54,6 +54,14 @@ async def _list(args: argparse.Namespace, store: SessionStore, keeper: Keeper) -
             f"  {address:15}  {_plain(seen['device'] or '-')}"
         )
     return 0
+
+
+async def _all(store: SessionStore) -> AsyncIterator[Session]:
+    from gateway.rules.not_before import is_record
+
+    async for session in store.all():
+        if not is_record(session):
+            yield session
 
 
 async def _of_user(keeper: Keeper, user_id: str) -> AsyncIterator[Session]:
@@ -106,6 +114,7 @@ async def _set_roles(args: argparse.Namespace, keeper: Keeper) -> int:
 
 
 async def _create(args: argparse.Namespace, keeper: Keeper, cookie: CookieShape) -> int:
+    from gateway.formats.chunks import split
     from gateway.model import User
     from gateway.rules.identity import isoformat
     from gateway.stores.keeper import Visit
@@ -113,9 +122,10 @@ async def _create(args: argparse.Namespace, keeper: Keeper, cookie: CookieShape)
     roles = tuple(dict.fromkeys(args.role))
     user = User(id=args.user, name=args.name, email=args.email, roles=roles)
     begun = await keeper.begin(user, Visit(device="gateway sessions create"))
+    pieces = split(cookie.name, begun.token) or {}
     made = {
         "id": begun.session.id,
-        "cookie": f"{cookie.name}={begun.token}",
+        "cookie": "; ".join(f"{name}={value}" for name, value in pieces.items()),
         "expires": isoformat(begun.session.expires_at),
     }
     if args.json:

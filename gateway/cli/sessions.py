@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,8 +78,9 @@ def execute(args: argparse.Namespace) -> int:
     import asyncio
 
     from gateway.cli.session_actions import fail
+    from gateway.config.config import NOWHERE
     from gateway.config.load import load_file
-    from gateway.errors import ConfigError, StoreUnavailable
+    from gateway.errors import ConfigError, SessionTooLarge, StoreUnavailable
     from gateway.telemetry.logs import configure
 
     try:
@@ -86,12 +88,23 @@ def execute(args: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    if session.store.startswith("memory:"):
+    unreachable = session.store.startswith("memory:")
+    if session.strategy == "jwt" and args.action == "create" and unreachable:
+        session = replace(session, store=NOWHERE)
+    elif unreachable:
         return fail("a memory:// store lives inside the gateway's own process", status=2)
+    if session.store == NOWHERE:
+        if args.action != "create":
+            return fail(
+                "with session.strategy jwt and no session.store, sessions are in browsers' cookies "
+                "alone: none can be listed, shown, ended or changed",
+                status=2,
+            )
+        print("gateway sessions: this one cannot be ended before its time", file=sys.stderr)
     writer = configure(sys.stderr)
     try:
         return asyncio.run(_act(args, session))
-    except StoreUnavailable as error:
+    except (StoreUnavailable, SessionTooLarge) as error:
         return fail(str(error))
     finally:
         writer.close()
@@ -99,15 +112,13 @@ def execute(args: argparse.Namespace) -> int:
 
 async def _act(args: argparse.Namespace, config: SessionConfig) -> int:
     from gateway.cli.session_actions import act
+    from gateway.server.strategies import keeper_of
     from gateway.stores.codec import codec_for
-    from gateway.stores.keeper import Keeper
     from gateway.stores.opening import open_store
 
     codec = codec_for(config.secrets, encrypt=config.encrypt)
     store = open_store(config.store, timeout=config.store_timeout, codec=codec)
-    keeper = Keeper(
-        store, config.lifetime, max_per_user=config.max_per_user, new_token=config.new_token
-    )
+    keeper = keeper_of(config, store)
     try:
         await store.open()
         return await act(args, store, keeper, config.cookie)

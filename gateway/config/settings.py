@@ -56,13 +56,16 @@ class CookieSettings(Strict):
 class SessionSettings(Strict):
     """``session``: how long a sign-in lasts and where it is kept."""
 
-    strategy: Literal["server"] = "server"
-    """``server``: the cookie holds an opaque id, the store the session. Default."""
+    strategy: Literal["server", "jwt"] = "server"
+    """``server``: the cookie holds an opaque id, the store the session. ``jwt``: the cookie holds
+    the session itself, sealed with ``secret``; a ``store`` is needed only to end, change or list
+    sessions. Default ``server``."""
     store: Text = "sqlite:///gateway-sessions.db"
     """``memory://``, ``sqlite:///file`` (relative to the configuration's folder),
     ``redis://host:port/db``, ``redis+sentinel://host,host/db?service=name`` or
     ``redis+cluster://host,host`` (``rediss`` for TLS), or ``postgresql://user@host/database`` (for
-    TLS ``?sslmode=verify-full&sslrootcert=file``). Default ``sqlite:///gateway-sessions.db``."""
+    TLS ``?sslmode=verify-full&sslrootcert=file``). Unset: ``sqlite:///gateway-sessions.db``; with
+    ``strategy: jwt`` none."""
     secret: Annotated[tuple[Text, ...], Filled, OneOrMany] = ()
     """Seals sessions in the store and signs the gateway's own forms: the first of a list seals and
     signs, all open and verify. Unset: sessions are stored as plain JSON, and forms are signed with
@@ -175,6 +178,9 @@ class Settings(Strict):
     login: LoginSettings = LoginSettings()
     roles: Mapping[RoleName, RoleSettings] = {}
     """What roles include and permit. Default: roles stand for themselves."""
+    callbacks: Annotated[Text | None, Given] = None
+    """Python of yours, ``file.py`` or ``package.module``, with any of the functions ``sign_in``,
+    ``jwt`` and ``session``, which mean what they mean to NextAuth. Unset: none."""
     upstreams: Mapping[Label, UpstreamSettings]
     """Where requests go, by name; at least one."""
     defaults: DefaultsSettings = DefaultsSettings()

@@ -87,6 +87,16 @@ def moved_to(record: Session) -> SessionKey | None:
     return SessionKey(key) if isinstance(key, str) else None
 
 
+def needed_until(record: Session, max_age: float) -> float:
+    """Return how long a record may count: no session that it is about lives longer."""
+    try:
+        marks = marks_of(record)
+    except CorruptRecord:  # not a user's
+        return record.ends_at
+    last = max((max(mark.ended_at, mark.roles_at) for mark in marks.values()), default=0.0)
+    return min(last + max_age, record.ends_at) if last else 0.0
+
+
 def marks_of(record: Session | None) -> Marks:
     """Return what a user's record says.
 

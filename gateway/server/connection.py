@@ -342,7 +342,9 @@ class Connection(BaseProtocol):
 
     def _stop(self) -> None:
         """Cancel the request under way."""
-        self._awaited = None
+        awaited, self._awaited = self._awaited, None
+        if awaited is not None:
+            awaited.cancel()  # as a task would: nobody will take what it comes to
         task, running = self._task, self._running
         if task is not None:
             if task is not asyncio.current_task(self._loop):

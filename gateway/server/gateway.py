@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.config.config import Config
+from gateway.login.callbacks import Callbacks
 from gateway.model import (
     Access,
     Balance,
@@ -18,7 +19,6 @@ from gateway.model import (
     RateLimit,
     Route,
     Session,
-    SessionKey,
     Target,
     Upstream,
 )
@@ -32,10 +32,11 @@ from gateway.rules.shaping import field_lines, names_of
 from gateway.server.auth_endpoints import AuthEndpoints
 from gateway.server.forwarding import Forwarder
 from gateway.server.session_control import Control, Ignored, SessionControl
+from gateway.server.session_cookie import SessionCookies
 from gateway.server.shaping import Shaper, shaper
-from gateway.stores.cached import CachedSessions
 from gateway.stores.held import Held
 from gateway.stores.keeper import Keeper
+from gateway.stores.live import LiveSessions
 from gateway.telemetry.metrics import Metrics, RouteMeter
 from gateway.upstream.deadlines import Deadlines
 from gateway.upstream.dialing import SystemResolver
@@ -106,10 +107,11 @@ class Gateway:
         self,
         config: Config,
         *,
-        sessions: CachedSessions,
+        sessions: LiveSessions,
         keeper: Keeper,
-        key_of: Callable[[str], SessionKey | None],
+        cookies: SessionCookies,
         ongoing: Ongoing,
+        callbacks: Callbacks,
         endpoints: AuthEndpoints,
         metrics: Metrics,
         deadlines: Deadlines,
@@ -123,18 +125,17 @@ class Gateway:
         self._era = object()  # a cached session must not keep a whole old configuration alive
         self.sessions = sessions
         self.keeper = keeper
-        self.key_of = key_of
-        """Under what the store keeps the session of a cookie's value; None: it is no token."""
+        self.cookies = cookies
         self.anonymous = config.session.anonymous
         """Whether visitors get sessions."""
         self.ongoing = ongoing
+        self._callbacks = callbacks
         self.endpoints = endpoints
         self.table = config.table
         self.roles = config.roles
         self.lifetime = config.session.lifetime
-        self.cookie = config.session.cookie.name.encode()
         form = csrf.cookie_shape(config.server.public_url).name.encode()
-        self.own_cookies = frozenset({self.cookie, form})
+        self.own_cookies = frozenset({form, *(name.encode() for name in cookies.names)})
         self.base_path = config.server.base_path
         self.login_path = config.login.path
         self.public_url = config.server.public_url
@@ -215,6 +216,8 @@ class Gateway:
             session=self.config.session,
             keeper=self.keeper,
             sessions=self.sessions,
+            cookies=self.cookies,
+            callbacks=self._callbacks,
         )
 
     def plan(self, route: Route) -> RoutePlan:

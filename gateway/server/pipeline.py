@@ -186,7 +186,8 @@ class Pipeline:
                 return self._answer(exchange, answer)
         if plan.sticky:
             # Not the session's id: that is known only where a route asks who it is.
-            exchange.affinity = head.key or head.client
+            steady = "" if head.key is None else gateway.sessions.steady(head.key)
+            exchange.affinity = steady or head.client
         request = self._request(exchange, plan, path, head, identity, upgrade=upgrade)
         return await gateway.forwarder.forward(
             exchange, plan.pool, request, limit=plan.limit, upgrade=upgrade

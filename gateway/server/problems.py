@@ -78,6 +78,11 @@ _BY_REASON: dict[Reason, tuple[str, str]] = {
         "The place where sign-ins are kept does not answer. Nobody was signed out: "
         "try again in a moment, there is no need to sign in again.",
     ),
+    Reason.SESSION_TOO_LARGE: (
+        "Sign-in did not work",
+        "Too much is known of you to be kept in your browser. Tell the operator: the log says how "
+        "much it is.",
+    ),
     Reason.DRAINING: ("Restarting", "The service is restarting. Try again in a moment."),
     Reason.SIGN_IN_BUSY: (
         "Too many people are signing in",

@@ -10,7 +10,7 @@ from gateway.model import SessionKey
 from gateway.server.exchange import Exchange
 from gateway.server.gateway import Gateway, Identity
 from gateway.server.refusals import is_navigation
-from gateway.server.session_cookie import session_cookie
+from gateway.server.session_cookie import lines
 from gateway.stores.held import Held
 from gateway.stores.keeper import Begun, Visit
 from gateway.telemetry.records import fingerprint
@@ -36,11 +36,12 @@ async def renew(
     for _ in range(_TRIES):
         begun = await gateway.keeper.renew(identity.session)
         if begun is not None:
-            log.info(
-                "token_renewed",
-                session=fingerprint(begun.session.id),
-                request_id=exchange.request_id,
-            )
+            if begun.session.key != identity.session.key:  # not only its expiry was moved
+                log.info(
+                    "token_renewed",
+                    session=fingerprint(begun.session.id),
+                    request_id=exchange.request_id,
+                )
             return _given(gateway, exchange, begun)
         gateway.sessions.forget(key)
         held = await gateway.sessions.get(key)
@@ -77,6 +78,6 @@ async def welcome(gateway: Gateway, exchange: Exchange, key: SessionKey | None) 
 
 
 def _given(gateway: Gateway, exchange: Exchange, begun: Begun) -> Identity:
-    cookie = session_cookie(gateway.config.session.cookie, begun)
-    exchange.set_cookies = (b"Set-Cookie: " + cookie.encode("latin-1"),)
+    sent = exchange.fields.headers.get(hdrs.COOKIE, "")
+    exchange.set_cookies = lines(gateway.cookies.given(begun, sent))
     return gateway.identity(Held(begun.session))

@@ -12,14 +12,14 @@ from aiohttp import hdrs
 
 from gateway.config.config import SessionConfig
 from gateway.errors import InvalidSessionControl
+from gateway.login.callbacks import Callbacks
 from gateway.model import Remember, Session, SessionKey, User
 from gateway.rules import session_control as rules
 from gateway.rules.session_control import Create, Destroy, Update
-from gateway.rules.set_cookie import clear_cookie
 from gateway.server.exchange import Exchange
-from gateway.server.session_cookie import session_cookie
-from gateway.stores.cached import CachedSessions
+from gateway.server.session_cookie import SessionCookies, lines
 from gateway.stores.keeper import Begun, Keeper, Visit
+from gateway.stores.live import LiveSessions
 from gateway.telemetry.records import fingerprint
 
 _QUIET = 60.0
@@ -85,15 +85,18 @@ class SessionControl:
         upstream: str,
         session: SessionConfig,
         keeper: Keeper,
-        sessions: CachedSessions,
+        sessions: LiveSessions,
+        cookies: SessionCookies,
+        callbacks: Callbacks,
     ) -> None:
         self._route = route
         self._provider = f"upstream:{upstream}"
-        self._cookie = session.cookie
+        self._cookies = cookies
         self._remember = session.remember
         self._max_age = session.lifetime.max_age
         self._keeper = keeper
         self._sessions = sessions
+        self._callbacks = callbacks
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def obey(self, exchange: Exchange, lines: tuple[bytes, ...]) -> None:
@@ -101,6 +104,7 @@ class SessionControl:
 
         Raises:
             InvalidSessionControl: It is not valid.
+            SignInDenied, CallbackFailed: The operator's callbacks do not let somebody in.
             StoreError: It could not be done.
         """
         try:
@@ -135,16 +139,18 @@ class SessionControl:
 
     async def _create(self, exchange: Exchange, create: Create) -> None:
         headers = exchange.fields.headers
+        await self._callbacks.admit(create.user, "upstream")
+        user, data = await self._callbacks.keep(create.user, create.data, trigger="signIn")
         begun = await self._keeper.begin(
-            create.user,
+            user,
             Visit(device=headers.get(hdrs.USER_AGENT, ""), address=exchange.client),
-            presented=_key(exchange),
-            data=create.data,
+            presented=self._key(exchange),
+            data=data,
             remembered=self._remembered(create.remember),
             max_age=create.max_age,
         )
         if exchange.connection.transport is None:
-            await self._keeper.end(begun.session.key)
+            await self._keeper.end(self._sessions.key_of(begun.session))
             return
         self._give(exchange, begun)
         self._note("signed_in", exchange, begun.session)
@@ -173,9 +179,9 @@ class SessionControl:
         self._note("session_updated", exchange, changed.session)
 
     async def _destroy(self, exchange: Exchange) -> None:
-        key = _key(exchange)
+        key = self._key(exchange)
         ended = key is not None and await self._keeper.end(key)
-        exchange.set_cookies = (b"Set-Cookie: " + clear_cookie(self._cookie).encode("latin-1"),)
+        exchange.set_cookies = lines(self._cookies.cleared(_sent(exchange)))
         if ended:
             log.info("signed_out", route=self._route, request_id=exchange.request_id)
 
@@ -189,8 +195,7 @@ class SessionControl:
         return None if held is None else held.session
 
     def _give(self, exchange: Exchange, begun: Begun) -> None:
-        cookie = session_cookie(self._cookie, begun)
-        exchange.set_cookies = (b"Set-Cookie: " + cookie.encode("latin-1"),)
+        exchange.set_cookies = lines(self._cookies.given(begun, _sent(exchange)))
 
     def _note(self, event: str, exchange: Exchange, session: Session) -> None:
         log.info(
@@ -201,9 +206,14 @@ class SessionControl:
             request_id=exchange.request_id,
         )
 
+    def _key(self, exchange: Exchange) -> SessionKey | None:
+        """Return the key of the session of whoever asked, if there is one."""
+        if exchange.identity is not None:
+            # Another than in the cookie, once it was renewed.
+            return self._sessions.key_of(exchange.identity.session)
+        return exchange.presented
 
-def _key(exchange: Exchange) -> SessionKey | None:
-    """Return under what the store keeps the session of whoever asked, if there is one."""
-    if exchange.identity is not None:
-        return exchange.identity.session.key  # another than in the cookie, once it was renewed
-    return exchange.presented
+
+def _sent(exchange: Exchange) -> str:
+    cookie: str = exchange.fields.headers.get(hdrs.COOKIE, "")
+    return cookie

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import structlog
 
 from gateway.config.config import LoginConfig
-from gateway.errors import BadCredentials, IdentityError, Reason, SignInBusy, TooManyAttempts
-from gateway.model import CookieShape, Remember, User
+from gateway.errors import (
+    BadCredentials,
+    CallbackFailed,
+    IdentityError,
+    Reason,
+    SignInBusy,
+    SignInDenied,
+    TooManyAttempts,
+)
+from gateway.login.callbacks import Callbacks
+from gateway.model import Remember, User
 from gateway.rules.redirects import fill_return_to
 from gateway.server import pages
 from gateway.server.answers import Answer, PageRequest
 from gateway.server.forms import read_form, read_query
 from gateway.server.replies import redirect, reply, wants_json
-from gateway.server.session_cookie import session_cookie
-from gateway.server.visitors import Headers, Visitors
+from gateway.server.session_cookie import Headers
+from gateway.server.visitors import Visitors
 from gateway.stores.keeper import Keeper
 from gateway.telemetry.records import fingerprint
 
@@ -55,19 +64,19 @@ class SignIn:
         visitors: Visitors,
         login: LoginConfig,
         public_url: str,
-        cookie: CookieShape,
         remember: Remember,
         keeper: Keeper,
         users: Mapping[str, Authenticator],
+        callbacks: Callbacks,
     ) -> None:
         self._visitors = visitors
         self._login = login
         self._public_url = public_url
         self._realm = urlsplit(public_url).netloc
-        self._cookie = cookie
         self._remember = remember
         self._keeper = keeper
         self._users = users
+        self._callbacks = callbacks
 
     async def ask(self, request: PageRequest) -> Answer:
         """Show the page, or send to the operator's own."""
@@ -97,9 +106,13 @@ class SignIn:
             user = await self._users[provider_id].authenticate(
                 username, form.get("password", ""), request.client
             )
+            await self._callbacks.admit(user, "credentials")
+            user, data = await self._callbacks.keep(user, {}, trigger="signIn")
         except IdentityError as error:
             # Never the name: people type their password there.
             log.warning("sign_in_refused", reason=error.reason, request_id=request.request_id)
+            if isinstance(error, SignInDenied) and error.location is not None:
+                return self._elsewhere(request, error.location, as_json=as_json)
             if as_json:
                 return self._refusal(request, provider_id, error)
             return self._page(
@@ -113,18 +126,27 @@ class SignIn:
                 username=username,
                 remember="remember" in form,
             )
-        cookie = await self._begin(request, user, ticked="remember" in form)
-        headers: Headers = (("Set-Cookie", cookie),)
+        headers = await self._begin(request, user, data, ticked="remember" in form)
         if as_json:
             url = self._public_url + return_to
             return reply(request.request_id, {"url": url}, headers=headers)
         return redirect(request.request_id, 303, return_to, headers)
 
-    async def _begin(self, request: PageRequest, user: User, *, ticked: bool) -> str:
+    def _elsewhere(self, request: PageRequest, location: str, *, as_json: bool) -> Answer:
+        """Send somebody where the operator wants them to go instead."""
+        if as_json:
+            url = f"{self._public_url}{location}" if location.startswith("/") else location
+            return reply(request.request_id, {"url": url})
+        return redirect(request.request_id, 303, location)
+
+    async def _begin(
+        self, request: PageRequest, user: User, data: Mapping[str, Any], *, ticked: bool
+    ) -> Headers:
         begun = await self._keeper.begin(
             user,
             self._visitors.visit(request),
             presented=self._visitors.key(request),
+            data=data,
             remembered=ticked
             if self._remember is Remember.ASK
             else self._remember is Remember.ALWAYS,
@@ -135,7 +157,7 @@ class SignIn:
             session=fingerprint(begun.session.id),
             request_id=request.request_id,
         )
-        return session_cookie(self._cookie, begun)
+        return self._visitors.given(request, begun)
 
     def _page(
         self,
@@ -212,6 +234,10 @@ def _code(error: IdentityError) -> str:
             return "SignInBusy"
         case _FormExpired():
             return "MissingCSRF"
+        case SignInDenied():
+            return "AccessDenied"
+        case CallbackFailed():
+            return "Configuration"
         case _:
             return "CredentialsSignin"
 

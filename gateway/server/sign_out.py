@@ -5,13 +5,11 @@ from __future__ import annotations
 import structlog
 
 from gateway.errors import Reason
-from gateway.model import CookieShape
-from gateway.rules.set_cookie import clear_cookie
 from gateway.server import pages
 from gateway.server.answers import Answer, PageRequest
 from gateway.server.forms import read_form, read_query
 from gateway.server.replies import redirect, reply, wants_json
-from gateway.server.visitors import Headers, Visitors
+from gateway.server.visitors import Visitors
 from gateway.stores.keeper import Keeper
 
 log = structlog.get_logger(__name__)
@@ -26,13 +24,11 @@ class SignOut:
         visitors: Visitors,
         login_path: str,
         public_url: str,
-        cookie: CookieShape,
         keeper: Keeper,
     ) -> None:
         self._visitors = visitors
         self._login_path = login_path
         self._public_url = public_url
-        self._cookie = cookie
         self._keeper = keeper
 
     async def ask(self, request: PageRequest) -> Answer:
@@ -64,7 +60,7 @@ class SignOut:
         key = self._visitors.key(request)
         if key is not None and await self._keeper.end(key):
             log.info("signed_out", request_id=request.request_id)
-        headers: Headers = (("Set-Cookie", clear_cookie(self._cookie)),)
+        headers = self._visitors.cleared(request)
         # Asking again is how the page that says "signed out" is reached: nobody is there any more.
         done = self._visitors.return_to(address) if address else f"{self._login_path}/signout"
         if as_json:

@@ -169,6 +169,10 @@ class CachedSessions(Watcher):
         """Move the session's expiry, for who needs no more of it."""
         return self.touch_soon(session).session
 
+    def key_of(self, session: Session) -> SessionKey:
+        """Return the session's key."""
+        return session.key
+
     def steady(self, key: SessionKey) -> str:
         """Return what stays the same for a session while its token does."""
         return key

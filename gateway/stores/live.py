@@ -48,6 +48,10 @@ class LiveSessions(Protocol):
         """Move the expiry of a session whose browser cannot be told now."""
         ...
 
+    def key_of(self, session: Session) -> SessionKey:
+        """Return a key for a session that was not only presented: given, or renewed, since."""
+        ...
+
     def steady(self, key: SessionKey) -> str:
         """Return what stays the same for a session, as far as its cookie says; or nothing."""
         ...

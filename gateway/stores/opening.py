@@ -25,6 +25,10 @@ def open_store(url: str, *, timeout: float, codec: Codec = PLAIN) -> SessionStor
     """
     scheme, separator, rest = url.partition("://")
     match scheme if separator else "":
+        case "nowhere":
+            from gateway.stores.nowhere import Nowhere
+
+            return Nowhere()
         case "memory":
             from gateway.stores.memory import MemoryStore
 

@@ -29,11 +29,12 @@ from gateway.model import (
     User,
 )
 from gateway.rules import not_before
-from gateway.rules.not_before import EVERY_PROVIDER, NotBefore
+from gateway.rules.not_before import EVERY_PROVIDER
 from gateway.rules.sessions import born, same_rights, touched
-from gateway.stores.held import Held
 from gateway.stores.keeper import Begun, Changed, Keeper, Visit
+from gateway.stores.marks import Marks
 from gateway.stores.protocol import SessionStore
+from gateway.stores.sealed_sessions import SealedSessions
 
 _TRIES = 10
 
@@ -51,8 +52,7 @@ class SealedKeeper(Keeper):
         *,
         ring: sealed.KeyRing,
         cookie: str,
-        opened: Callable[[SessionKey], Awaitable[Held | None]] | None = None,
-        moved: Callable[[SealedSession], None] = lambda session: None,
+        sessions: SealedSessions | None = None,
         max_per_user: int | None = None,
         wall: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = urandom,
@@ -62,14 +62,13 @@ class SealedKeeper(Keeper):
         Args:
             ring: What seals them.
             cookie: The cookie's name.
-            opened: Returns the session of a cookie that somebody has presented.
-            moved: Told of each session whose expiry was moved.
+            sessions: Opens what browsers present; None: there are none.
         """
         super().__init__(store, lifetime, max_per_user=max_per_user, wall=wall, random=random)
         self._ring = ring
         self._cookie = cookie
-        self._opened = opened
-        self._moved = moved
+        self._sessions = sessions
+        self._marks = Marks(store, max_age=lifetime.max_age, wall=wall, random=random)
 
     async def renew(self, session: Session) -> Begun | None:
         """Seal a session anew: with a later expiry, or with other rights.
@@ -81,13 +80,14 @@ class SealedKeeper(Keeper):
         new = touched(replace(mine, renewal=None), self._lifetime, now=self._wall())
         if mine.renewal is not Renewal.AT_ONCE:
             begun = Begun(session=new, token=self._seal(new))
-            self._moved(new)
+            if self._sessions is not None:
+                self._sessions.moved(new)
             return begun
         handle = self._random(sealed.HANDLE_BYTES)
         new = replace(new, handle=handle, key=sealed.key_for(handle))
         token = self._seal(new)
         [there] = await self._store.load([mine.key])
-        if not await self._put_end(mine, there, moved_to=new.key):
+        if not await self._marks.end(mine, there, moved_to=new.key):
             return None
         kept = _listed(new)
         if there is not None:
@@ -130,7 +130,7 @@ class SealedKeeper(Keeper):
         spared = None if spare is None else await self.find(spare)
         keys = () if spared is None else (spared.key,)
         now = self._wall()
-        await self._mark(
+        await self._marks.change(
             user_id,
             provider or EVERY_PROVIDER,
             lambda mark: msgspec.structs.replace(mark, ended_at=now, spared=keys),
@@ -155,7 +155,7 @@ class SealedKeeper(Keeper):
         nothing from then on; unless the roles are the same.
         """
         now = self._wall()
-        await self._mark(
+        await self._marks.change(
             user_id,
             provider or EVERY_PROVIDER,
             lambda mark: msgspec.structs.replace(mark, roles=roles, roles_at=now),
@@ -182,7 +182,7 @@ class SealedKeeper(Keeper):
     # --- parts -------------------------------------------------------------------------------
 
     async def _at(self, key: SessionKey) -> Session | None:
-        held = None if self._opened is None else await self._opened(key)
+        held = None if self._sessions is None else await self._sessions.get(key)
         return None if held is None else held.session
 
     async def _create(
@@ -213,7 +213,7 @@ class SealedKeeper(Keeper):
         session = SealedSession(**values, handle=handle, since=now)
         self._seal(session)  # before anything is kept of what does not fit
         if not session.anonymous:
-            marks = await self._mark(user.id, user.provider, lambda mark: mark)
+            marks = await self._marks.change(user.id, user.provider, lambda mark: mark)
             session = replace(session, since=not_before.since(marks, user.provider, now))
         await self._store.create(_listed(session))
         return Begun(session=session, token=self._seal(session))
@@ -226,66 +226,9 @@ class SealedKeeper(Keeper):
             [there] = await self._store.load([key])
             if there is not None and not_before.is_record(there):
                 key = not_before.moved_to(there)
-            elif await self._put_end(replace(session, key=key), there):
+            elif await self._marks.end(replace(session, key=key), there):
                 return
         raise StoreUnavailable("a session is renewed faster than it can be ended")
-
-    async def _put_end(
-        self, session: Session, there: Session | None, *, moved_to: SessionKey | None = None
-    ) -> bool:
-        """Let nothing that was sealed under a key count any more; False: somebody was faster.
-
-        Args:
-            there: What the store has under that key.
-        """
-        record = not_before.end_record(
-            session.key,
-            new_session_id(self._random(ID_BYTES)),
-            now=self._wall(),
-            ends_at=session.ends_at,
-            moved_to=moved_to,
-        )
-        if there is not None:
-            return not not_before.is_record(there) and await self._store.replace(there, record)
-        return await self._put(record)
-
-    async def _mark(
-        self, user_id: str, provider: str, change: Callable[[NotBefore], NotBefore]
-    ) -> not_before.Marks:
-        """Change what is known about a user's sessions; return it.
-
-        The record is there from the first sign-in on: that one is changed, everybody hears of at
-        once; not so, on some stores, that one is made.
-        """
-        key, now, max_age = not_before.user_key(user_id), self._wall(), self._lifetime.max_age
-        for _ in range(_TRIES):
-            [there] = await self._store.load([key])
-            before = not_before.marks_of(there)
-            after = before | {provider: change(before.get(provider, NotBefore()))}
-            if there is not None and after == before and there.ends_at >= now + max_age:
-                return before
-            # Twice: so that not every sign-in has to prolong it.
-            new = not_before.user_record(
-                key,
-                new_session_id(self._random(ID_BYTES)),
-                after,
-                now=now,
-                ends_at=now + 2 * max_age,
-            )
-            if await (self._put(new) if there is None else self._store.replace(there, new)):
-                return after
-        raise StoreUnavailable("what is known of a user's sessions changes too fast")
-
-    async def _put(self, record: Session) -> bool:
-        """Keep a record where there is none; False: look again."""
-        try:
-            await self._store.create(record)
-        except StoreUnavailable:
-            [there] = await self._store.load([record.key])
-            if there is None:  # but something that has expired, and is not yet cleared away
-                await self._store.delete(record.key)
-            return False
-        return True
 
     def _seal(self, session: SealedSession) -> Token:
         text = sealed.seal(session, self._ring, self._random(sealed.NONCE_BYTES))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from hashlib import sha256
 
 import structlog
 
 from gateway.errors import BadCookie, CorruptRecord
-from gateway.formats import chunks, sealed
+from gateway.formats import sealed
 from gateway.model import Lifetime, Renewal, SealedSession, Session, SessionKey
 from gateway.rules import not_before
 from gateway.rules.sessions import is_over, touched
 from gateway.stores.cached import CachedSessions
 from gateway.stores.held import Held
+from gateway.stores.presented import InHand, Presented
 from gateway.stores.protocol import SessionStore, Watcher
 
 log = structlog.get_logger()
@@ -25,27 +25,6 @@ _AGAIN = 10.0
 
 _Marks = tuple[Held | None, Held | None]
 """What the store has under the session's key and for its user."""
-
-
-class Presented(str):
-    """The key of a cookie that holds a session: the SHA-256 of what it holds, which is not shown.
-
-    Whoever remembers it can have the session opened again.
-    """
-
-    __slots__ = ("text",)
-
-    text: str
-
-
-def presented(name: str, cookies: Mapping[str, str]) -> SessionKey | None:
-    """Return the key of the session that cookies hold; None: they hold none. Nothing is opened."""
-    text = chunks.join(name, cookies)
-    if not text:
-        return None
-    key = Presented(sha256(text.encode("latin-1", "replace")).hexdigest())
-    key.text = text
-    return SessionKey(key)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -120,6 +99,8 @@ class SealedSessions(Watcher):
 
     async def get(self, key: SessionKey, *, stale_for: float = 0.0) -> Held | None:
         """Return the session in a cookie, if nothing is known against it."""
+        if isinstance(key, InHand):
+            return await self.current(key.session)
         now = self._wall()
         held = self.peek(key, now)
         if held is not None:
@@ -200,6 +181,14 @@ class SealedSessions(Watcher):
         if self._marks is not None:
             self._marks.touch_soon(session)
 
+    def key_of(self, session: Session) -> SessionKey:
+        """Return a key that needs no cookie to be opened."""
+        if not isinstance(session, SealedSession):
+            return session.key
+        key = InHand(session.key)
+        key.session = session
+        return SessionKey(key)
+
     def steady(self, key: SessionKey) -> str:
         """Return what stays the same for a session while its cookies change."""
         opened = self._young.get(key) or self._old.get(key)
@@ -261,7 +250,8 @@ class SealedSessions(Watcher):
         if len(self._young) >= self._half:
             self._old = self._young
             self._young = {}
-        self._young[key] = opened
+        # A copy of the key, without the cookie: that is held by whoever presents it.
+        self._young[SessionKey(str(key))] = opened
 
     def _drop(self, key: SessionKey) -> _Opened | None:
         young, old = self._young.pop(key, None), self._old.pop(key, None)

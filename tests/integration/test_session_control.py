@@ -6,6 +6,7 @@ import asyncio
 import json
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -204,6 +205,27 @@ async def test_an_application_keeps_its_own_login_form(
     left = await to_thread(here.get, "/app/logout")
     assert (left.status, here.cookies) == (303, {})
     await wait_until_status(Visitor(other.port, dict(there.cookies)), 401)
+
+
+async def test_so_it_does_where_sessions_are_in_their_cookies(
+    running_upstream: Upstream, upstream: Upstream, tmp_path: Path
+) -> None:
+    config = CONFIG.replace("session:\n", "session:\n  strategy: jwt\n")
+    place = {"UPSTREAM": running_upstream.url, "STORE": tmp_path / "sessions.db"}
+    with GatewayProcess(tmp_path, config, **place) as gateway:
+        upstream.handler = app
+        visitor = Visitor(gateway.port)
+        form = {"user": "ada", "password": "correct horse"}
+        assert (await to_thread(visitor.post, "/form/login", form)).status == 303
+        assert (await to_thread(visitor.get, "/app/home")).text == "Ada L.: editor"
+        before = dict(visitor.cookies)
+        await to_thread(visitor.get, "/app/promote")
+        assert (await to_thread(visitor.get, "/admin/x")).text == "Ada L.: editor,admin"
+        await wait_until_status(Visitor(gateway.port, before), 401)
+        before = dict(visitor.cookies)
+        left = await to_thread(visitor.get, "/app/logout")
+        assert (left.status, visitor.cookies) == (303, {})
+        await wait_until_status(Visitor(gateway.port, before), 401)
 
 
 async def wait_until_status(visitor: Visitor, expected: int) -> None:

@@ -338,6 +338,7 @@ async def test_under_load_only_what_needs_the_store_is_refused_and_all_are_back_
             lambda: passes(gateway, "/login/back", ada.cookie), seconds=RECOVERY, what="it is back"
         )
         await wait_until(lambda: passes(gateway, "/login/back", grace.cookie), seconds=RECOVERY)
+        await wait_until(lambda: seen["login"][200], seconds=RECOVERY, what="the load passes")
     finally:
         enough.set()
         await asyncio.gather(*users)

@@ -13,6 +13,7 @@ from gateway.rules.not_before import (
     judged,
     marks_of,
     moved_to,
+    needed_until,
     next_id,
     since,
     user_key,
@@ -171,3 +172,21 @@ def test_what_cannot_be_read_is_not_taken_for_nothing(data: dict[str, object]) -
 def test_no_session_of_an_upstream_can_pass_for_a_record() -> None:
     visitor = replace(ADA, user=ANONYMOUS, data={"marks": {}, "moved_to": "x"}, address="::1")
     assert not is_record(visitor)
+
+
+@pytest.mark.parametrize(
+    ("record", "until"),
+    [
+        pytest.param(end_record(KEY, ID, now=200.0, ends_at=900.0), 900.0, id="of a session"),
+        pytest.param(of_user(), 0.0, id="of a user of whom nothing is known"),
+        pytest.param(of_user(corp=NotBefore(ended_at=200.0)), 700.0, id="ended"),
+        pytest.param(of_user(corp=NotBefore(roles=("a",), roles_at=300.0)), 800.0, id="roles"),
+        pytest.param(
+            of_user(corp=NotBefore(ended_at=600.0)), 900.0, id="no longer than it is kept"
+        ),
+    ],
+)
+def test_a_record_is_needed_as_long_as_sessions_live_that_it_is_about(
+    record: Session, until: float
+) -> None:
+    assert needed_until(record, max_age=500.0) == until

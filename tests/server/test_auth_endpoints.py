@@ -26,6 +26,7 @@ from gateway.model import CookieShape, Lifetime, Remember, RoleGrant, Session, S
 from gateway.rules.roles import compile_roles
 from gateway.server.answers import Answer, PageRequest
 from gateway.server.auth_endpoints import AuthEndpoints
+from gateway.server.session_cookie import TokenCookie
 from gateway.stores.cached import CachedSessions
 from gateway.stores.keeper import Keeper, Visit
 from gateway.stores.memory import MemoryStore
@@ -155,7 +156,7 @@ def browser(
         login=login,
         base_path="/_gateway",
         public_url=public_url,
-        cookie=COOKIE,
+        cookies=TokenCookie(COOKIE, key_of),
         secrets=("secret",),
         lifetime=LIFETIME,
         remember=remember,
@@ -165,7 +166,6 @@ def browser(
             wall=lambda: clock[0],
             random=lambda size: next(numbers).to_bytes(size, "big"),
         ),
-        key_of=key_of,
         sessions=CachedSessions(store, enabled=True, lifetime=LIFETIME, wall=lambda: clock[0]),
         roles=ROLES,
         users={"local": people},
@@ -691,12 +691,11 @@ async def test_a_secret_is_needed() -> None:
             login=LOGIN,
             base_path="/_gateway",
             public_url=HTTPS,
-            cookie=COOKIE,
+            cookies=TokenCookie(COOKIE, key_of),
             secrets=(),
             lifetime=LIFETIME,
             remember=Remember.ALWAYS,
             keeper=Keeper(MemoryStore(), LIFETIME),
-            key_of=key_of,
             sessions=CachedSessions(
                 MemoryStore(), enabled=True, lifetime=LIFETIME, wall=lambda: 0.0
             ),

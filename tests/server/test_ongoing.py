@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 from gateway.config.load import load
 from gateway.errors import Reason, StoreUnavailable
 from gateway.formats.token import key_of
-from gateway.model import Session
+from gateway.login.callbacks import Callbacks, Threads
+from gateway.model import CookieShape, Session
 from gateway.rates.memory import MemoryRates
 from gateway.server.auth_endpoints import AuthEndpoints
 from gateway.server.connection import Connection
@@ -23,6 +24,7 @@ from gateway.server.exchange import Exchange
 from gateway.server.fields import Fields
 from gateway.server.gateway import Gateway
 from gateway.server.ongoing import Ongoing
+from gateway.server.session_cookie import TokenCookie
 from gateway.server.under_way import UnderWay
 from gateway.stores.cached import CachedSessions
 from gateway.stores.held import Held
@@ -77,8 +79,9 @@ class Scene:
             load(CONFIG, "config.yaml", {}),
             sessions=self.cached,
             keeper=Keeper(self.store, LIFETIME, wall=self.clock),
-            key_of=key_of,
+            cookies=TokenCookie(CookieShape(name="gateway_session"), key_of),
             ongoing=self.ongoing,
+            callbacks=Callbacks(None, Threads()),
             endpoints=cast(AuthEndpoints, None),
             metrics=Metrics(),
             deadlines=self.deadlines,

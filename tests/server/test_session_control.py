@@ -11,9 +11,12 @@ from multidict import CIMultiDict
 from structlog.testing import capture_logs
 
 from gateway.errors import StoreUnavailable
+from gateway.formats.token import key_of
+from gateway.login.callbacks import Callbacks, Threads
 from gateway.model import CookieShape, Lifetime, Remember, Session, SessionKey, User
 from gateway.server.exchange import Exchange
 from gateway.server.session_control import Ignored, SessionControl
+from gateway.server.session_cookie import TokenCookie
 from gateway.stores.cached import CachedSessions
 from gateway.stores.keeper import Keeper, Visit
 from gateway.stores.memory import MemoryStore
@@ -59,7 +62,7 @@ def exchange(presented: SessionKey | None) -> Exchange:
     return cast(
         Exchange,
         SimpleNamespace(
-            message=SimpleNamespace(headers=CIMultiDict({"User-Agent": "Mozilla/5.0"})),
+            fields=SimpleNamespace(headers=CIMultiDict({"User-Agent": "Mozilla/5.0"})),
             connection=SimpleNamespace(transport=object()),
             client="192.0.2.1",
             identity=None,
@@ -82,6 +85,8 @@ def control(store: MemoryStore, keeper: Keeper) -> SessionControl:
         session=cast(Any, session),
         keeper=keeper,
         sessions=CachedSessions(store, enabled=False, lifetime=Lifetime(), wall=lambda: 0.0),
+        cookies=TokenCookie(session.cookie, key_of),
+        callbacks=Callbacks(None, Threads()),
     )
 
 
@@ -92,7 +97,8 @@ async def left_during(store: SlowStore, obeyed: SessionControl, lines: tuple[byt
     store.asked.clear()
     store.let.clear()
     task = asyncio.create_task(obeyed.obey(asking, lines))
-    await store.asked.wait()
+    async with asyncio.timeout(5):
+        await store.asked.wait()
     cast(Any, asking.connection).transport = None
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

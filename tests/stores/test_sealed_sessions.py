@@ -21,9 +21,10 @@ from gateway.stores.held import Held
 from gateway.stores.keeper import Begun, Visit
 from gateway.stores.memory import MemoryStore
 from gateway.stores.nowhere import Nowhere
+from gateway.stores.presented import presented
 from gateway.stores.protocol import SessionStore
 from gateway.stores.sealed_keeper import SealedKeeper
-from gateway.stores.sealed_sessions import SealedSessions, presented
+from gateway.stores.sealed_sessions import SealedSessions
 from tests.stores.contract import Clock
 
 NAME = "gateway_session"
@@ -60,8 +61,7 @@ class Process:
             LIFETIME,
             ring=ring,
             cookie=NAME,
-            opened=self.sessions.get,
-            moved=self.sessions.moved,
+            sessions=self.sessions,
             max_per_user=max_per_user,
             wall=clock,
         )
@@ -463,6 +463,30 @@ async def test_what_the_store_keeps_of_a_session_expires_with_its_cookies(
     assert listed.expires_at == clock() + 100.0
     clock.now += 200.0
     assert await process.keeper.of_user("ada") == []
+
+
+async def test_without_a_cache_every_request_asks_the_store(clock: Clock) -> None:
+    class Counted(MemoryStore):
+        asked = 0
+
+        async def load(self, keys: Any) -> list[Session | None]:
+            self.asked += 1
+            return await super().load(keys)
+
+    store = Counted(wall=clock)
+    process = Process(store, clock, cache=False)
+    cookie = (await begin(process)).token
+    before = store.asked
+    for _ in range(5):
+        assert await process.who(cookie) is not None
+    assert store.asked == before + 5
+
+
+async def test_who_remembers_a_cookie_is_not_who_opened_it(clock: Clock) -> None:
+    process = Process(None, clock)
+    cookie = (await begin(process)).token
+    await process.who(cookie)
+    assert [type(key) for key in process.sessions._young] == [str]
 
 
 async def test_records_of_what_was_ended_are_no_sessions(kept: MemoryStore, clock: Clock) -> None:

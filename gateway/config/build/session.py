@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.config.build.store import build_store
-from gateway.config.config import SessionConfig
+from gateway.config.config import NOWHERE, SessionConfig
 from gateway.config.python_code import OwnFunction
 from gateway.config.report import Report
 from gateway.config.settings import CookieSettings, SessionSettings
@@ -26,8 +26,13 @@ def build_session(
     """Return where sessions live, for how long, and in which cookie."""
     if report.sound("session", "secret"):
         _judge_secrets(settings, report)
+    in_cookies = settings.strategy == "jwt"
+    nowhere = in_cookies and "store" not in settings.model_fields_set
+    if in_cookies:
+        _judge_jwt(settings, report, nowhere=nowhere)
     return SessionConfig(
-        store=build_store(settings.store, folder, report),
+        strategy=settings.strategy,
+        store=NOWHERE if nowhere else build_store(settings.store, folder, report),
         secrets=settings.secret,
         encrypt=_encrypt(settings, report),
         anonymous=settings.anonymous,
@@ -53,6 +58,24 @@ def _judge_secrets(settings: SessionSettings, report: Report) -> None:
             "without session.secret, sessions are not sealed there, and a form made by one process"
             " is refused by every other one",
         )
+
+
+def _judge_jwt(settings: SessionSettings, report: Report, *, nowhere: bool) -> None:
+    if not settings.secret and report.sound("session", "secret"):
+        report.error(("session", "strategy"), "jwt needs session.secret, to seal cookies with")
+    if settings.token is not None:
+        report.error(("session", "token"), "needs strategy: server, where cookies hold tokens")
+    if not nowhere or not report.sound("session", "store"):
+        return
+    if settings.max_per_user is not None:
+        report.error(("session", "max_per_user"), "needs session.store, to count sessions in")
+    if settings.on_store_outage:
+        report.error(("session", "on_store_outage"), "needs session.store")
+    report.warn(
+        ("session", "strategy"),
+        "without session.store a session cannot be ended before its time: signing out removes the "
+        "cookie from one browser alone, and gateway sessions cannot list, revoke or change any",
+    )
 
 
 def _encrypt(settings: SessionSettings, report: Report) -> bool:
