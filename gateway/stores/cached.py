@@ -147,7 +147,8 @@ class CachedSessions(Watcher):
         if trusted:
             if not self._store.resting:  # else they are needed until it answers
                 self._unverified.clear()
-        elif self._trusted:
+        elif self._trusted and (self._young or self._old or not self._store.resting):
+            # Heard for a moment while nothing was read: what there was before is as true as then.
             self._unverified.take(self._young, self._old, now=self._clock())
         self._trusted = trusted
         self._young = {}

@@ -331,6 +331,24 @@ async def test_copies_are_served_while_the_store_rests(
     assert store.loads == []
 
 
+async def test_stale_copies_are_served_until_the_store_answers_not_only_until_it_is_heard(
+    cached: CachedSessions, store: FakeStore, known: Session, clock: Clock, ticks: Ticks
+) -> None:
+    cached.trust(False)
+    await lost(cached, store, clock)
+    for trusted in (True, False, True):  # heard again, lost again, and heard again
+        cached.trust(trusted)
+        held = await stale(cached, known)
+        assert held is not None
+        assert held.stale
+    store.error = None
+    ticks.now += 0.1
+    await wait_until(lambda: not cached.resting)
+    held = await cached.get(known.key)
+    assert held is not None
+    assert not held.stale
+
+
 async def test_touches_wait_while_the_store_rests(
     cached: CachedSessions, store: FakeStore, known: Session, clock: Clock, ticks: Ticks
 ) -> None:
