@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -21,7 +22,7 @@ from gateway.stores.protocol import SessionStore, Watcher
 log = structlog.get_logger()
 
 _AGAIN = 10.0
-"""Seconds after which a browser that still presents the older cookie is given another one."""
+"""Seconds, at most, after which a browser that still presents an older cookie gets another one."""
 
 _Marks = tuple[Held | None, Held | None]
 """What the store has under the session's key and for its user."""
@@ -66,7 +67,13 @@ class SealedSessions(Watcher):
         self._old: dict[SessionKey, _Opened] = {}
         self._half = max(1, max_entries // 2)
         self._latest: dict[SessionKey, SealedSession] = {}
-        self._again = min(_AGAIN, lifetime.update_age)
+        self._written: dict[SessionKey, float] = {}
+        # By the session and its cookie's age: who takes no newer one must not keep it from others.
+        self._given: dict[tuple[SessionKey, float], float] = {}
+        self._pause = min(
+            lifetime.update_age, lifetime.idle_timeout / 2
+        )  # as `sessions.due` has it
+        self._again = min(_AGAIN, self._pause / 10)
         self._changes = 0
         if marks is not None:
             store.watch(self)
@@ -161,9 +168,12 @@ class SealedSessions(Watcher):
 
     def touch_soon(self, session: Session) -> Held:
         """Return the session as one whose cookie is to be renewed, unless that was just done."""
-        latest = self._latest.get(session.key)
-        if latest is not None and self._wall() - latest.touched_at < self._again:
+        now, which = self._wall(), (session.key, session.touched_at)
+        if now - self._given.get(which, -math.inf) < self._again:
             return Held(session)
+        if len(self._given) >= 2 * self._half:
+            self._given.clear()
+        self._given[which] = now
         return Held(replace(session, renewal=session.renewal or Renewal.WITH_GRACE))
 
     def slide(self, session: Session) -> Session:
@@ -177,8 +187,14 @@ class SealedSessions(Watcher):
         """Note a later expiry of a session."""
         if len(self._latest) >= 2 * self._half:
             self._latest.clear()
+            self._written.clear()
         self._latest[session.key] = session
-        if self._marks is not None:
+        if self._marks is None:
+            return
+        # Many cookies of one session may be renewed; the store needs to hear of it once.
+        written = self._written.get(session.key, -math.inf)
+        if session.touched_at - written >= self._pause:
+            self._written[session.key] = session.touched_at
             self._marks.touch_soon(session)
 
     def key_of(self, session: Session) -> SessionKey:

@@ -201,6 +201,36 @@ async def test_of_many_requests_with_the_older_cookie_one_gets_the_newer(clock: 
     assert all(session is not None for session, _ in answers)
 
 
+async def test_who_takes_no_newer_cookie_keeps_nobody_else_from_it(clock: Clock) -> None:
+    process = Process(None, clock)
+    first = (await begin(process)).token
+    clock.now += 20.0
+    _, second = await process.request(first)
+    assert second is not None
+    clock.now += 20.0
+    assert (await process.request(first))[1] is not None
+    assert (await process.request(second))[1] is not None
+
+
+async def test_the_store_hears_of_a_session_once_each_update_age(clock: Clock) -> None:
+    class Counted(MemoryStore):
+        touched = 0
+
+        async def touch(self, session: Session) -> None:
+            self.touched += 1
+            await super().touch(session)
+
+    store = Counted(wall=clock)
+    process = Process(store, clock)
+    cookie = (await begin(process)).token
+    for _ in range(41):  # somebody who takes no newer cookie
+        await process.request(cookie)
+        await asyncio.sleep(0)
+        clock.now += 1.0
+    await process.sessions.close()
+    assert store.touched == 4
+
+
 async def test_who_lost_the_newer_cookie_on_the_way_gets_another_one(clock: Clock) -> None:
     process = Process(None, clock)
     cookie = (await begin(process)).token
