@@ -1,4 +1,4 @@
-"""One client connection: aiohttp's C parser and streams, with a request cycle of our own.
+"""One client connection: its requests, one after the other, in a cycle of our own.
 
 Nothing runs for a connection that is idle, and no parser waits there. A request is a coroutine
 that is driven from here, without a task, as long as it waits for its upstream alone
@@ -8,34 +8,23 @@ that is driven from here, without a task, as long as it waits for its upstream a
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, cast
 
-from aiohttp import hdrs
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpRequestParser, HttpVersion11
+from aiohttp.http import HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.tcp_helpers import tcp_keepalive
 
-from gateway.errors import ClientError, ClientTimeout, HeadTooLarge
+from gateway.errors import ClientError, ClientTimeout
 from gateway.server.census import Census
-from gateway.server.fields import LARGEST, MAX_LINE, Fields, KnownFields, read_line
+from gateway.server.fields import LARGEST, Fields, KnownFields, read_line
+from gateway.server.reading import RequestReader
+from gateway.server.sockets import is_gone, reset
 from gateway.upstream.connection import UpstreamConnection
 from gateway.upstream.deadlines import NEVER, Deadlines
 from gateway.upstream.driving import in_task
 
-MAX_FIELD = 68 * 1024
-"""Bytes of one header field: a cookie of 64 KiB and its name. More is 431."""
-MAX_FIELDS = 128
-MAX_HEAD = 192 * 1024
-"""Bytes of a whole head; more is 431."""
-_READ_AHEAD = 64 * 1024
-"""Bytes that may come, unasked, while a request is answered; then the client has to wait."""
-_BODY_BUFFER = 64 * 1024
-"""Bytes of a body that wait to be taken; twice as many, and the client has to wait."""
 _WRITE_LIMIT = 60.0
 """Seconds that a client may leave answers unread before it is served no more."""
 _LAST_MOMENT = 1.0
@@ -48,12 +37,7 @@ _LINGER = 5.0
 _LINGER_BYTES = 1 << 20
 _GOING_AWAY = 1001  # RFC 6455 section 7.4.1
 
-_TCP_CLOSE = 7  # linux/tcp_states.h
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_END = b"\r\n\r\n"
-
-Request = tuple[str, str, Fields, StreamReader]
-"""Method, target, header section and body as the parser has them."""
 
 
 class Handler(Protocol):
@@ -122,30 +106,23 @@ class Server:
         return Connection(self, source)
 
 
-class Connection(BaseProtocol):
+class Connection(RequestReader):
     """Reads requests from a client and has each of them answered, one after the other."""
 
     __slots__ = (
         "_awaited",
-        "_body_left",
         "_broken",
         "_counted",
-        "_edge",
         "_end_tunnel",
         "_fields",
         "_finishing",
         "_gone",
         "_half_closed",
-        "_head_bytes",
-        "_held",
-        "_mixed",
         "_running",
         "_server",
         "_source",
         "_task",
-        "body",
         "deadline",
-        "origin",
         "peer",
         "secure",
         "upstream",
@@ -165,18 +142,6 @@ class Connection(BaseProtocol):
         """What it waits for, where that is no upstream."""
         self._fields: Fields | None = None
         """Those of the request under way."""
-        self.body: StreamReader = EMPTY_PAYLOAD
-        """Of the request under way."""
-        self._body_left = 0
-        """Bytes of its body that are still to come, where its length is known."""
-        self._held = b""
-        """What came while a request was answered."""
-        self._edge = b""
-        """The last bytes of a head that is not whole: its end may lie across two pieces."""
-        self._mixed = False
-        """Whether the parser may hold what follows a body: it alone sees a chunked one end."""
-        self._head_bytes = 0
-        """How much has come of a head that is not whole."""
         self._broken = False
         """Whether what comes cannot be understood any more, or nobody wants it."""
         self._finishing = False
@@ -187,8 +152,6 @@ class Connection(BaseProtocol):
         self.deadline = NEVER
         self.peer = ""
         """The peer's address; empty on a Unix socket."""
-        self.origin = ""
-        """What, besides its bytes, decides what a header section means."""
         self.upstream: Pausable | None = None
         """Whose bytes are being passed on: it is paused while this client takes no more."""
         self.waiting_body: StreamReader | None = None
@@ -255,13 +218,16 @@ class Connection(BaseProtocol):
     def _next(self) -> bool:
         """Begin with a request that has come already, or wait for one; True: it has begun."""
         if self._held or self._mixed:
-            if self._buffer_paused:
-                self._resume_reading_for_buffer()
-            held, self._held = self._held, b""
             begun = self._head_bytes
-            if self._parse(held):
+            try:
+                request = self._parse(self._let_go(), self._server.known)
+            except (HttpProcessingError, ClientError) as error:
+                self._reject(error)
+                return False
+            if request is not None:
+                self._begin(*request)
                 return True
-            if self._broken or begun:
+            if begun:
                 return False
         if self._half_closed:
             self.force_close()
@@ -272,6 +238,14 @@ class Connection(BaseProtocol):
             limit = _LAST_MOMENT  # an answer may have promised that there can be another one
         self.deadline = self._loop.time() + limit
         return False
+
+    def _begin(self, method: str, target: str, fields: Fields, body: StreamReader) -> None:
+        """Have a request answered by ``proceed``."""
+        self.deadline = NEVER
+        self._fields = fields
+        self._running = self._server.handler.serve(self, method, target, fields, body)
+        if self._held and body is not EMPTY_PAYLOAD:
+            self._while_busy(self._let_go())
 
     def _after_future(self, future: asyncio.Future[Any]) -> None:
         if future is self._awaited:
@@ -442,125 +416,10 @@ class Connection(BaseProtocol):
         """Take bytes while a request is under way."""
         if self._broken:
             return
-        body = self.body
-        if body.is_eof() or self._upgraded:
-            self._held += data
-            self._hold_back()
-        elif self._parser is not None:
-            try:
-                self._parser.feed_data(data)
-            except HttpProcessingError as error:
-                self._reject(error)
-        else:
-            left = self._body_left = self._body_left - len(data)
-            if left < 0:
-                data, self._held = data[:left], data[left:]
-            body.feed_data(data)
-            if left <= 0:
-                body.feed_eof()
-
-    def _hold_back(self) -> None:
-        """Read no more for now, where too much has come unasked."""
-        if len(self._held) >= _READ_AHEAD and not self._buffer_paused:
-            self._pause_reading_for_buffer()
-
-    def pause_reading(self) -> None:
-        """Let no more of a body come for now."""
-        self._reading_paused = True
-        if self._parser is not None:
-            self._parser.pause_reading()
-        self._pause_transport_reading()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Let more of a body come."""
-        self._reading_paused = False
-        if resume_parser and self._parser is not None and not self.body.is_eof():
-            self._while_busy(b"")  # the parser may hold some of it
-        if not self._reading_paused and not self._buffer_paused:
-            self._resume_transport_reading()
-
-    # --- parsing -----------------------------------------------------------------------------
-
-    def _parse(self, data: bytes) -> bool:
-        """Feed the parser; return whether a request has come out and is under way.
-
-        It gets one head and nothing that follows, so that it can be thrown away afterwards: it is
-        cheap to make, and an idle connection does not keep it.
-        """
-        parser = self._parser
-        if parser is None:
-            parser = self._parser = self._new_parser()
-        elif self._mixed:
-            parser.message_consumed()
         try:
-            while True:
-                end = len(data) if self._mixed else self._end_of_head(data)
-                piece, rest = data[:end], data[end:]
-                messages, self._upgraded, tail = parser.feed_data(piece)
-                if messages:
-                    break
-                self._count_head(piece)
-                if not rest:
-                    return False
-                data = rest
-        except (HttpProcessingError, ClientError) as error:
+            self._take(data)
+        except HttpProcessingError as error:
             self._reject(error)
-            return False
-        ((message, body),) = messages
-        fields = Fields(message)
-        server = self._server
-        if not (self._head_bytes or self._mixed):
-            server.known.keep(self.origin, piece, fields, body)
-        self._head_bytes = 0
-        self.deadline = NEVER
-        self._fields = fields
-        self.body = body
-        self._running = server.handler.serve(self, message.method, message.path, fields, body)
-        self._mixed = self._mixed or fields.chunked
-        if not self._mixed:
-            self._parser = None
-            if body is not EMPTY_PAYLOAD:
-                self._body_left = int(fields.headers.get(hdrs.CONTENT_LENGTH, 0))
-                if not self._body_left:  # CONNECT has a body without a length
-                    body.feed_eof()
-        self._held = tail
-        if rest:
-            self._while_busy(rest)
-        return True
-
-    def _new_parser(self) -> HttpRequestParser:
-        return HttpRequestParser(
-            self,
-            self._loop,
-            _BODY_BUFFER,
-            max_line_size=MAX_LINE,
-            max_field_size=MAX_FIELD,
-            max_headers=MAX_FIELDS,
-            payload_exception=ClientError,
-            auto_decompress=False,
-            max_msg_queue_size=1,
-        )
-
-    def _end_of_head(self, data: bytes) -> int:
-        """Return where the head ends; the length of ``data`` if it does not yet."""
-        edge = self._edge
-        seen = edge + data if edge else data
-        at = seen.find(_END)
-        if at < 0:
-            self._edge = seen[-3:]
-            return len(data)
-        self._edge = b""
-        return at + len(_END) - len(edge)
-
-    def _count_head(self, piece: bytes) -> None:
-        """Bound the bytes that a head takes.
-
-        Raises:
-            HeadTooLarge: They are too many.
-        """
-        self._head_bytes += len(piece)
-        if self._head_bytes > MAX_HEAD:
-            raise HeadTooLarge(f"a head of more than {MAX_HEAD} bytes")
 
     def _reject(self, error: Exception) -> None:
         """Read no further: tell who waits for a body, or the client, that something is wrong."""
@@ -633,17 +492,10 @@ class Connection(BaseProtocol):
         self.deadline = self._loop.time() + _GONE
         return True
 
-    def _is_gone(self) -> bool:
-        """Tell whether a client that has closed its sending side has closed the other one, too."""
-        sock = None if self.transport is None else self.transport.get_extra_info("socket")
-        if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-            return self.transport is None  # on a Unix socket, writing fails at once
-        return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
-
     def expire(self) -> None:
         """End a wait for the client that took too long."""
         if self._half_closed:
-            if self._is_gone():
+            if is_gone(self.transport):
                 self.cancel()
             else:
                 self.deadline = self._loop.time() + _GONE
@@ -661,12 +513,8 @@ class Connection(BaseProtocol):
         transport = self.transport
         if transport is None:
             return
-        sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            # With a plain close, a body that only the close ends would look complete.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._broken = True
-        transport.abort()
+        reset(transport)
 
     # --- upgraded ----------------------------------------------------------------------------
 
@@ -683,9 +531,6 @@ class Connection(BaseProtocol):
         self._end_tunnel = end
         if self._paused:
             protocol.pause_writing()
-        if self._buffer_paused:
-            self._resume_reading_for_buffer()
         if self._finishing:
             self._loop.call_soon(end, _GOING_AWAY)
-        tail, self._held = self._held, b""
-        return tail
+        return self._let_go()

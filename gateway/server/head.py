@@ -20,9 +20,10 @@ from gateway.model import SessionKey
 from gateway.rules import cookies, provenance
 from gateway.rules.forwarded import client_address, is_trusted
 from gateway.rules.tracing import trace_id
-from gateway.server.connection import MAX_HEAD, Connection
+from gateway.server.connection import Connection
 from gateway.server.fields import Fields
 from gateway.server.gateway import Gateway, RoutePlan
+from gateway.server.reading import MAX_HEAD
 
 _TRACE = (b"traceparent", b"tracestate:")
 _SIMPLE = HttpVersion(0, 9)
