@@ -246,6 +246,7 @@ class Connection(RequestReader):
         self._running = self._server.handler.serve(self, method, target, fields, body)
         if self._held and body is not EMPTY_PAYLOAD:
             self._while_busy(self._let_go())
+            self._balance()
 
     def _after_future(self, future: asyncio.Future[Any]) -> None:
         if future is self._awaited:
@@ -408,7 +409,7 @@ class Connection(RequestReader):
             return
         self._held += data
         if self._paused:
-            self._hold_back()
+            self._balance()
         elif self._next():
             self.proceed()
 
@@ -533,4 +534,6 @@ class Connection(RequestReader):
             protocol.pause_writing()
         if self._finishing:
             self._loop.call_soon(end, _GOING_AWAY)
-        return self._let_go()
+        first = self._let_go()
+        self._balance()
+        return first

@@ -77,6 +77,7 @@ class RequestReader(BaseProtocol):
             if self._head_bytes > MAX_HEAD:
                 raise HeadTooLarge(f"a head of more than {MAX_HEAD} bytes")
             if not rest:
+                self._balance()
                 return None
             data = rest
         ((message, body),) = messages
@@ -85,6 +86,7 @@ class RequestReader(BaseProtocol):
             known.keep(self.origin, piece, fields, body)
         self._head_bytes = 0
         self._held = tail + rest
+        self._balance()
         self.body = body
         self._mixed = self._mixed or fields.chunked
         if not self._mixed:
@@ -104,7 +106,7 @@ class RequestReader(BaseProtocol):
         body = self.body
         if body.is_eof() or self._upgraded:
             self._held += data
-            self._hold_back()
+            self._balance()
         elif self._parser is not None:
             self._parser.feed_data(data)
         else:
@@ -115,15 +117,16 @@ class RequestReader(BaseProtocol):
             if left <= 0:
                 body.feed_eof()
 
-    def _hold_back(self) -> None:
-        """Read no more for now, where too much has come unasked."""
-        if len(self._held) >= _READ_AHEAD and not self._buffer_paused:
+    def _balance(self) -> None:
+        """Read no more for now where too much has come unasked; else read on."""
+        full = len(self._held) >= _READ_AHEAD
+        if full and not self._buffer_paused:
             self._pause_reading_for_buffer()
+        elif self._buffer_paused and not full:
+            self._resume_reading_for_buffer()
 
     def _let_go(self) -> bytes:
-        """Return what was held, and read on."""
-        if self._buffer_paused:
-            self._resume_reading_for_buffer()
+        """Return what was held."""
         held, self._held = self._held, b""
         return held
 
