@@ -25,7 +25,7 @@ run: $(VENV)/run.stamp  ## start the demo and print its address (PORT=8081 for a
 	@$(BIN)/gateway demo $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/dev.stamp  ## run all tests, with real servers (ARGS="-k cookie" for some)
-	@.ci/servers redis-server chromium slowhttptest systemd
+	@.ci/servers redis-server chromium postgresql pgbouncer slowhttptest systemd
 	@$(BIN)/python -m pytest $(ARGS)
 
 suites: $(VENV)/dev.stamp  ## other people's test suites, every case
@@ -40,8 +40,10 @@ lint: $(VENV)/dev.stamp  ## ruff and mypy --strict
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-faults: $(VENV)/dev.stamp  ## upstreams failing in every way for a minute each, and reloads, under load
-	@GATEWAY_FAULTS=60 $(BIN)/python -m pytest tests/faults -s $(ARGS)
+faults: $(VENV)/dev.stamp  ## upstreams and stores failing in every way for a minute each, under load
+	@.ci/servers redis-server postgresql pgbouncer
+	@GATEWAY_FAULTS=60 $(BIN)/python -m pytest -s tests/faults tests/stores_faults \
+		tests/integration/test_revocation.py $(ARGS)
 
 check: lint test  ## lint and test
 

@@ -52,10 +52,15 @@ class Reason(StrEnum):
     """The client did not finish its request in time."""
     CLIENT_GONE = "client_gone"
     """The client left before the answer was complete."""
+    SESSION_ENDED = "session_ended"
+    """A WebSocket or an answer under way was broken off: its session had ended or lost a right, or
+    a reload refuses what was allowed."""
     STORE_UNAVAILABLE = "store_unavailable"
     """The session store did not answer in time."""
     CORRUPT_RECORD = "corrupt_record"
     """The store holds something under this session's key that is not a session."""
+    SESSION_TOO_LARGE = "session_too_large"
+    """A session that is to be kept in cookies does not fit into them."""
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     """No connection to the upstream could be made."""
     UPSTREAM_PROTOCOL = "upstream_protocol"
@@ -66,10 +71,16 @@ class Reason(StrEnum):
     """The health checks of every target fail."""
     UPSTREAM_TIMEOUT = "upstream_timeout"
     """The upstream did not connect, begin its answer, or go on with it in time."""
+    SESSION_CONTROL = "session_control"
+    """The upstream's answer was to change the session in a way that is not possible."""
     BAD_CREDENTIALS = "bad_credentials"
     """A sign-in with a wrong password, an unknown user or a disabled one."""
     RATE_LIMITED = "rate_limited"
     """More requests than the route's ``rate_limit`` allows."""
+    SIGN_IN_DENIED = "sign_in_denied"
+    """The operator's ``sign_in`` callback refused somebody."""
+    CALLBACK_FAILED = "callback_failed"
+    """A callback of the operator's raised an exception, took too long, or returned nonsense."""
     THROTTLED = "throttled"
     """Too many failed sign-ins."""
     SIGN_IN_BUSY = "sign_in_busy"
@@ -187,6 +198,27 @@ class BadCredentials(IdentityError):
     reason = Reason.BAD_CREDENTIALS
 
 
+class SignInDenied(IdentityError):
+    """The operator's own code says no to somebody who has proved who they are.
+
+    ``location`` is where it sends them instead of the usual refusal; None: nowhere.
+    """
+
+    status = 403
+    reason = Reason.SIGN_IN_DENIED
+
+    def __init__(self, location: str | None = None) -> None:
+        self.location = location
+        super().__init__("the sign_in callback refused")
+
+
+class CallbackFailed(IdentityError):
+    """The operator's own code did not do its part; the log has the reason."""
+
+    status = 500
+    reason = Reason.CALLBACK_FAILED
+
+
 class TooManyAttempts(IdentityError):
     """Failed sign-ins came too fast; ask again after ``retry_after`` seconds."""
 
@@ -210,6 +242,26 @@ class Overloaded(GatewayError):
 
     status = 503
     reason = Reason.OVERLOADED
+
+
+class SessionEnded(GatewayError):
+    """What was allowed is allowed no longer. Nobody is told: an answer is under way already."""
+
+    status = 401
+    reason = Reason.SESSION_ENDED
+
+
+class BadCookie(GatewayError):
+    """What a cookie holds is no session. Never told to anybody: it is as if there were none."""
+
+    status = 401
+    reason = Reason.NOT_SIGNED_IN
+
+
+class SessionTooLarge(GatewayError):
+    """A session that is to be kept in cookies is longer than browsers and proxies take."""
+
+    reason = Reason.SESSION_TOO_LARGE
 
 
 class StoreError(GatewayError):
@@ -274,3 +326,9 @@ class UpstreamTimeout(UpstreamError):
 
     status = 504
     reason = Reason.UPSTREAM_TIMEOUT
+
+
+class InvalidSessionControl(UpstreamError):
+    """The upstream's answer says something of the session that is not valid. Nothing was done."""
+
+    reason = Reason.SESSION_CONTROL

@@ -6,11 +6,12 @@ each request are msgspec structs: 0.1 us instead of 0.4 for a frozen dataclass.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import NewType
+from typing import Any, NewType
 
 import msgspec
 
@@ -47,13 +48,27 @@ class User:
     """As given at sign-in, without what comes from roles."""
 
 
+ANONYMOUS = User(id="", provider="")
+"""The user of a session that nobody has signed in to."""
+
+
+class Renewal(StrEnum):
+    """How a session's token is exchanged for a new one, at the next request that can tell it."""
+
+    AT_ONCE = "at_once"
+    """The rights are others: from then on the old token is nothing."""
+    WITH_GRACE = "with_grace"
+    """The rights are the same: the old token answers a few seconds longer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One sign-in of one user in one browser."""
+    """One sign-in of one user in one browser; or, where nobody signed in, one visitor."""
 
     key: SessionKey
     id: SessionId
     user: User
+    """``ANONYMOUS`` as long as nobody has signed in."""
     created_at: float
     ends_at: float
     """Absolute end: nothing moves it."""
@@ -61,6 +76,45 @@ class Session:
     """When the idle expiry was last moved."""
     expires_at: float
     """The end as it stands now; never after ``ends_at``. At this second the session is over."""
+    data: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+    """What upstreams and callbacks keep in it: JSON."""
+    device: str = ""
+    """``User-Agent`` at sign-in: printable, at most 256 characters."""
+    address: str = ""
+    """The client's address at sign-in."""
+    remembered: bool = True
+    """Whether its cookie outlives the browser."""
+    renewal: Renewal | None = None
+    """What is to happen to its token; None: it stays."""
+    replaces: SessionKey | None = None
+    """Where the session was before its token was renewed; something may still answer there."""
+    replaced_by: SessionKey | None = None
+    """Set on what still answers to the old token of a renewed session: where that one is now."""
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether nobody has signed in."""
+        return not self.user.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedSession(Session):
+    """A session that its cookie holds, sealed. Its ``key`` is made of ``handle``: it is what a
+    store knows of it, where there is one.
+    """
+
+    handle: bytes = field(repr=False)
+    """128 random bits that stay as long as its rights do, however often its cookie is renewed."""
+    since: float
+    """What ended sessions or changed roles before this moment was known when it was made."""
+
+
+class Remember(StrEnum):
+    """Whether the cookie of a sign-in outlives the browser: ``session.remember``."""
+
+    ALWAYS = "always"
+    ASK = "ask"
+    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +276,8 @@ class Forwarding:
     security_headers: SecurityHeaders | None = None
     cors: Cors | None = None
     rate_limit: RateLimit | None = None
+    session_control: bool = False
+    """Whether the upstream's answers may begin, change and end sessions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +296,8 @@ class Route:
     access: Access = Access.DENY
     rules: Rules = Rules()
     when_denied: WhenDenied = WhenDenied()
+    stale_for: float = 0.0
+    """Seconds that a session may be stale while the store cannot be asked; 0: 503."""
     forwarding: Forwarding = field(default_factory=lambda: Forwarding(upstream=""))
     allow_in_path: frozenset[str] = frozenset()
     """Of ``%2F %3F %23 ; %25``: what this route takes in a path though parsers differ on it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -18,7 +19,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -38,8 +39,11 @@ def free_port() -> int:
 
 def program(name: str, package: str) -> str:
     """Return the path of an installed program, or fail the test."""
-    # Debian keeps servers in /usr/sbin, which an ordinary user's PATH leaves out.
-    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    # Debian keeps servers in /usr/sbin, which an ordinary user's PATH leaves out, and each version
+    # of PostgreSQL in a folder of its own.
+    postgres = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+    folders = [os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", *postgres]
+    path = shutil.which(name, path=":".join(folders))
     if path is None:
         pytest.fail(f"{name} is needed by this test and not installed: apt-get install {package}")
     return path
@@ -113,17 +117,29 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, and return when it answers."""
+        self.launch()
+        wait_for(self._answers, seconds=10.0, what="redis-server answers")
+
+    def launch(self) -> None:
+        """Start it, and return at once."""
         command = [program("redis-server", "redis-server"), "--port", str(self.port)]
         command += ["--bind", "127.0.0.1", "--dir", self._folder.name]
         command += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         with (Path(self._folder.name) / "log").open("ab") as log:
             self._process = subprocess.Popen([*command, *self._options], stdout=log, stderr=log)
-        wait_for(self._answers, seconds=10.0, what="redis-server answers")
 
     def stop(self) -> None:
         """End it; what it held is on disk."""
         if self._process is not None:
             self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(3)  # it may wait longer than that for a lost replica
+            self.kill()
+
+    def kill(self) -> None:
+        """Let it die at once, as in a power cut."""
+        if self._process is not None:
+            self._process.kill()
             self._process.wait(10)
             self._process = None
 
@@ -141,6 +157,13 @@ class RedisServer:
         """Return what ``redis-cli`` prints, as somebody does who works on the server by hand."""
         call = [program("redis-cli", "redis-tools"), "-p", str(self.port), *options, *words]
         return subprocess.run(call, check=True, capture_output=True, text=True).stdout
+
+    def replicated(self) -> bool:
+        """Whether every replica has all that was written."""
+        said = self.command("INFO", "replication")
+        [offset] = re.findall(r"^master_repl_offset:(\d+)", said, re.MULTILINE)
+        replicas = re.findall(r"^slave\d+:.*offset=(\d+)", said, re.MULTILINE)
+        return all(int(each) >= int(offset) for each in replicas)
 
     def on_disk(self) -> bytes:
         """Return all that the server has written down."""
@@ -160,3 +183,171 @@ class RedisServer:
         except OSError:
             return False
         return answer.startswith((b"+PONG", b"-NOAUTH"))
+
+
+def as_postgres() -> dict[str, Any]:
+    """Return as whom to start what refuses to run as root: for root, ``postgres``."""
+    if os.geteuid() != 0:
+        return {}
+    program("initdb", "postgresql")  # its package brings the user
+    return {"user": "postgres", "group": "postgres", "extra_groups": []}
+
+
+class PostgresServer:
+    """A PostgreSQL server of our own, in a folder of its own, on a free loopback port.
+
+    Args:
+        options: Settings, as ``name=value``.
+        password: What its user has to give; empty: nobody is asked.
+        files: Copied into its folder, where settings find them by their names.
+    """
+
+    def __init__(self, *options: str, password: str = "", files: Sequence[Path] = ()) -> None:
+        self.port = free_port()
+        self.password = password
+        self._files = files
+        self._options = options
+        self._folder = tempfile.TemporaryDirectory(prefix="postgres-test-")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._as_whom = as_postgres()
+        self._give(Path(self._folder.name))
+
+    @property
+    def url(self) -> str:
+        return self.url_of("gateway")
+
+    def url_of(self, user: str, database: str = "postgres") -> str:
+        password = f":{self.password}" if self.password else ""
+        return f"postgresql://{user}{password}@127.0.0.1:{self.port}/{database}"
+
+    def __enter__(self) -> Self:
+        command = [program("initdb", "postgresql"), "--pgdata", self._data, "--no-sync"]
+        command += ["--username", "gateway", "--encoding", "UTF8", "--no-locale"]
+        if self.password:
+            file = Path(self._folder.name) / "password"
+            file.write_text(self.password)
+            self._give(file)
+            command += ["--auth", "scram-sha-256", "--pwfile", str(file)]
+        else:
+            command += ["--auth", "trust"]
+        done = subprocess.run(command, check=False, capture_output=True, **self._as_whom)
+        assert done.returncode == 0, done.stderr.decode()
+        for file in self._files:
+            self._give(Path(shutil.copy(file, self._data)))
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.resume()
+        self.stop()
+        self._folder.cleanup()
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        self.launch()
+        wait_for(self._answers, seconds=20.0, what="postgres answers")
+
+    def launch(self) -> None:
+        """Start it, and return at once."""
+        command = [program("postgres", "postgresql"), "-D", self._data, "-p", str(self.port)]
+        settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", *self._options]
+        command += [word for setting in settings for word in ("-c", setting)]
+        with (Path(self._folder.name) / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_whom)
+
+    def stop(self) -> None:
+        """End it; what it held is on disk."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(20)
+            self._process = None
+
+    def kill(self) -> None:
+        """Let it die, with all its processes, as in a power cut."""
+        if self._process is not None:
+            self._signal_all(signal.SIGKILL)
+            self._process.wait(10)
+            self._process = None
+
+    def pause(self) -> None:
+        """Let it hang: connections are accepted, nothing is answered."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Undo ``pause``."""
+        self._signal_all(signal.SIGCONT)
+
+    def command(self, sql: str, *, database: str = "postgres") -> str:
+        """Return what ``psql`` prints, as somebody does who works on the server by hand."""
+        call = [program("psql", "postgresql"), "--no-psqlrc", "-Atq", "-v", "ON_ERROR_STOP=1"]
+        call += ["-c", sql, self.url_of("gateway", database)]
+        return subprocess.run(call, check=True, capture_output=True, text=True).stdout.strip()
+
+    def _give(self, path: Path) -> None:
+        if self._as_whom:
+            shutil.chown(path, "postgres", "postgres")
+
+    def on_disk(self) -> bytes:
+        """Return all that the server has written down."""
+        self.command("CHECKPOINT")
+        files = (path for path in Path(self._data).rglob("*") if path.is_file())
+        return b"".join(path.read_bytes() for path in files)
+
+    @property
+    def _data(self) -> str:
+        return str(Path(self._folder.name) / "data")
+
+    def _signal_all(self, number: int) -> None:
+        if self._process is None:
+            return
+        # Its first process first: it starts the others.
+        self._process.send_signal(number)
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(ProcessLookupError, FileNotFoundError):
+                # pid (name) state parent …
+                parent = status.read_text().rpartition(")")[2].split()[1]
+                if int(parent) == self._process.pid:
+                    os.kill(int(status.parent.name), number)
+
+    def _answers(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            log = (Path(self._folder.name) / "log").read_text(errors="replace")
+            pytest.fail(f"postgres ended at once:\n{log}")
+        call = [program("pg_isready", "postgresql"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(call, check=False).returncode == 0
+
+
+class Pooler:
+    """A PgBouncer in front of a PostgreSQL server."""
+
+    def __init__(self, server: PostgresServer, mode: str) -> None:
+        self.port = free_port()
+        self.url = f"postgresql://gateway@127.0.0.1:{self.port}/postgres"
+        self._config = Path(tempfile.mkdtemp(prefix="pooler-test-")) / "pgbouncer.ini"
+        self._config.write_text(
+            "[databases]\n"
+            f"postgres = host=127.0.0.1 port={server.port} user=gateway\n"
+            "[pgbouncer]\n"
+            f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
+            f"auth_type = any\npool_mode = {mode}\n"
+        )
+        as_whom = as_postgres()
+        if as_whom:
+            shutil.chown(self._config.parent, "postgres")
+        self._as_whom = as_whom
+
+    def __enter__(self) -> Self:
+        command = [program("pgbouncer", "pgbouncer"), "--quiet", str(self._config)]
+        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL, **self._as_whom)
+        wait_for(lambda: listens(self.port), what="pgbouncer listens")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+        shutil.rmtree(self._config.parent)

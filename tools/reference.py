@@ -53,6 +53,7 @@ _KINDS = {
     "Method": "method",
     "NetworkText": "network",
     "One": "`1`",
+    "OnStoreOutage": "`reject`, or `serve_stale` and a duration",
     "Origin": "origin",
     "PageAddress": "path or URL",
     "PermissionName": "permission",

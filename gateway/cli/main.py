@@ -20,6 +20,7 @@ COMMANDS = {
     "check": "validate a configuration and run the policy tests in it",
     "explain": "say which route owns a request, what is decided, and why",
     "sessions": "list, show, create and revoke sessions in the configured store",
+    "secrets": "say which secrets sessions still need, and when an old one can go",
     "password": "hash a password for a users file",
 }
 _INTERRUPTED = 130  # what a shell says of a command that SIGINT ended

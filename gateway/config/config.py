@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from gateway.config.python_code import OwnCallbacks
 from gateway.errors import Problem
 from gateway.model import (
     CookieShape,
     IdentityField,
     Lifetime,
     Network,
+    Remember,
     Upstream,
 )
 from gateway.rules.policy_tests import PolicyTest
@@ -108,18 +110,34 @@ class ServerConfig:
     """How long a client may take to send a request's head."""
 
 
+NOWHERE = "nowhere://"
+"""In the place of a store's URL: sessions are in their cookies alone."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionConfig:
     """``session:``."""
 
+    strategy: Literal["server", "jwt"]
+    """Whether the cookie holds a token, and the store the session; or the cookie the session."""
     store: str = field(repr=False)
-    """URL, maybe with a password. A relative SQLite path is already made absolute from the file's
-    folder."""
+    """URL, maybe with a password; or ``NOWHERE``. A relative SQLite path is already made absolute
+    from the file's folder."""
     secrets: tuple[str, ...] = field(repr=False)
-    """The first signs, all verify. Empty: none was given."""
+    """The first signs and seals, all verify and open. Empty: none was given."""
+    encrypt: bool
+    """Whether stores get sessions sealed; only with a secret."""
+    anonymous: bool
+    """Whether visitors get sessions."""
+    remember: Remember
+    max_per_user: int | None
+    new_token: Callable[[], object] | None
+    """The operator's own, whose results are to be checked; None: ours."""
     cookie: CookieShape
     lifetime: Lifetime
     cache: bool
+    stale_for: float
+    """Seconds that sessions may be stale while the store cannot be asked; 0: none is served."""
     store_timeout: float
 
 
@@ -155,6 +173,8 @@ class Config:
     """Header name, as it is to be sent, to what it carries; in the order of the file."""
     login: LoginConfig
     roles: RoleTable
+    callbacks: OwnCallbacks | None
+    """The operator's own; None: there are none."""
     upstreams: Mapping[str, Upstream]
     table: RouteTable
     """The routes, compiled, with ``defaults`` as the stand-in for what none owns."""

@@ -1,4 +1,4 @@
-"""Durations and sizes as operators write them."""
+"""Durations and sizes as operators write them, and what has one in it."""
 
 from __future__ import annotations
 
@@ -52,6 +52,20 @@ def parse_size(value: object) -> int:
     if size <= 0:
         raise ValueError("expected a size above zero")
     return size
+
+
+def parse_outage(value: object) -> float:
+    """Return for how many seconds sessions may be stale; zero: ``reject``.
+
+    Raises:
+        ValueError: It is neither ``reject`` nor ``serve_stale`` with a duration.
+    """
+    words = _text(value).split()
+    if words == ["reject"]:
+        return 0.0
+    if len(words) != 2 or words[0] != "serve_stale":
+        raise ValueError("expected reject, or serve_stale and a duration, such as serve_stale 60s")
+    return parse_duration(words[1])
 
 
 def _text(value: object) -> str:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from gateway.config import addresses, names
 from gateway.config.config import Listener
-from gateway.config.durations import parse_duration, parse_period, parse_size
+from gateway.config.durations import parse_duration, parse_outage, parse_period, parse_size
 from gateway.model import Network, Target
 
 _MOST_WORKERS = 256
@@ -120,6 +120,7 @@ FileMode = Annotated[int, PlainValidator(_file_mode)]
 Duration = Annotated[float, PlainValidator(parse_duration)]
 Period = Annotated[int, PlainValidator(parse_period)]
 Size = Annotated[int, PlainValidator(parse_size)]
+OnStoreOutage = Annotated[float, PlainValidator(parse_outage)]
 Text = Annotated[str, AfterValidator(_some)]
 
 RoleName = Annotated[str, AfterValidator(names.role_name)]

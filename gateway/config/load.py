@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from gateway.config.build.callbacks import build_callbacks
 from gateway.config.build.identity import build_identity
 from gateway.config.build.login import build_login
 from gateway.config.build.roles import build_roles
@@ -54,6 +55,7 @@ def load(text: str, file: str, env: Mapping[str, str]) -> Config:
         folder=folder,
         report=report,
     )
+    callbacks = build_callbacks(sections.callbacks, folder, report)
     headers = build_identity(sections.identity, report)
     upstreams = build_upstreams(sections.upstreams, folder, report)
     table = build_routes(
@@ -64,6 +66,8 @@ def load(text: str, file: str, env: Mapping[str, str]) -> Config:
             roles=roles,
             own_paths={"server.base_path": server.base_path, "login.path": login.path},
             identity_headers=tuple(headers),
+            stale_for=session.stale_for,
+            cache=session.cache,
         ),
         report,
     )
@@ -77,6 +81,7 @@ def load(text: str, file: str, env: Mapping[str, str]) -> Config:
         identity_headers=headers,
         login=login,
         roles=roles,
+        callbacks=callbacks,
         upstreams=upstreams,
         table=table,
         tests=tests,

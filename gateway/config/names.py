@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from gateway.config.suggestions import did_you_mean
-from gateway.rules.headers import fold
+from gateway.rules.headers import SESSION_CONTROL, fold
 
 # Those of IANA's registry that llhttp reads, and so all that a request can have.
 METHODS = frozenset(
@@ -25,7 +25,15 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _UNFIT = re.compile(r"[,|\x00-\x1f\x7f-\x9f]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_TOLD_BY_US = {"HOST", "COOKIE", "SET_COOKIE", "FORWARDED", "X_GATEWAY_ASSERTION"}
+_TOLD_BY_US = {
+    "HOST",
+    "COOKIE",
+    "SET_COOKIE",
+    "FORWARDED",
+    "X_GATEWAY_ASSERTION",
+    "X_SESSION_STALE",
+    *map(fold, SESSION_CONTROL),
+}
 _HOP_BY_HOP = {
     "CONNECTION",
     "KEEP_ALIVE",

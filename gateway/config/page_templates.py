@@ -20,7 +20,7 @@ VARIABLES = {
     "sign_in.html": frozenset(
         {
             *("providers", "csrf_token", "callback_url", "error", "tried", "username"),
-            "signed_in_as",
+            *("ask_to_remember", "remember", "signed_in_as"),
         }
     )
     | _EVERY_PAGE,

@@ -17,6 +17,7 @@ from gateway.config.kinds import (
     NetworkText,
     Off,
     OneOrMany,
+    OnStoreOutage,
     Origin,
     PageAddress,
     PermissionName,
@@ -112,6 +113,8 @@ class RouteSettings(Strict):
     """The client's address is in this network, or one of this list."""
     when_denied: Annotated[WhenDeniedSettings | None, Given] = None
     """How refusals are told. Unset: ``defaults.when_denied``."""
+    on_store_outage: Annotated[OnStoreOutage | None, Given] = None
+    """What happens here while sessions cannot be asked for. Unset: ``session.on_store_outage``."""
     upstream: Annotated[Label | None, Given] = None
     """Who gets the request. Unset: ``defaults.upstream``."""
     strip_prefix: Annotated[PlainPath | None, Given] = None
@@ -146,3 +149,6 @@ class RouteSettings(Strict):
     upstream says otherwise."""
     rate_limit: Annotated[RateLimitSettings | None, Given] = None
     """How often it may be asked. Unset: without limit."""
+    session_control: Flag = False
+    """Whether the upstream's answers may sign users in and out and change their sessions, by
+    ``X-Session-Create``, ``X-Session-Update`` and ``X-Session-Destroy``. Default false."""

@@ -31,6 +31,9 @@ from gateway.config.upstream_settings import UpstreamSettings
 
 Model = TypeVar("Model", bound=Strict)
 
+_PLAIN = ("version", "callbacks")
+"""Keys that are no sections."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sections:
@@ -42,6 +45,7 @@ class Sections:
     login: LoginSettings
     providers: tuple[tuple[int, ProviderSettings], ...]
     roles: Mapping[str, RoleSettings]
+    callbacks: str | None
     upstreams: Mapping[str, UpstreamSettings | None]
     """None: named, but not readable."""
     defaults: DefaultsSettings
@@ -52,7 +56,7 @@ class Sections:
 def read_sections(data: dict[str, Any], report: Report) -> Sections:
     """Read every section; what is wrong goes into the report."""
     top = {
-        name: value if name == "version" or name not in Settings.model_fields else {}
+        name: value if name in _PLAIN or name not in Settings.model_fields else {}
         for name, value in data.items()
     }
     top |= {name: () for name in ("routes", "tests") if name in data}
@@ -75,6 +79,7 @@ def read_sections(data: dict[str, Any], report: Report) -> Sections:
                 RoleSettings, data.get("roles"), "roles", role_name, report
             ).items()
         },
+        callbacks=_text(data.get("callbacks")) if report.sound("callbacks") else None,
         upstreams=named(UpstreamSettings, data.get("upstreams"), "upstreams", label, report),
         defaults=_section(DefaultsSettings, data.get("defaults"), "defaults", report),
         routes=_entries(RouteSettings, data.get("routes"), ("routes",), report),
@@ -123,6 +128,10 @@ def _entries(
         for index, value in enumerate(_list(values, path, report))
     )
     return tuple((index, entry) for index, entry in readable if entry is not None)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _tests(values: object, report: Report) -> tuple[tuple[int, str], ...]:

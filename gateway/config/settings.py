@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, model_validator
 from gateway.config.kinds import (
     CookieName,
     CookiePath,
+    Count,
     Duration,
     Filled,
     Flag,
@@ -23,6 +24,7 @@ from gateway.config.kinds import (
     Label,
     One,
     OneOrMany,
+    OnStoreOutage,
     PageAddress,
     PermissionName,
     PlainPath,
@@ -54,14 +56,23 @@ class CookieSettings(Strict):
 class SessionSettings(Strict):
     """``session``: how long a sign-in lasts and where it is kept."""
 
-    strategy: Literal["server"] = "server"
-    """``server``: the cookie holds an opaque id, the store the session. Default."""
+    strategy: Literal["server", "jwt"] = "server"
+    """``server``: the cookie holds an opaque id, the store the session. ``jwt``: the cookie holds
+    the session itself, sealed with ``secret``; a ``store`` is needed only to end, change or list
+    sessions. Default ``server``."""
     store: Text = "sqlite:///gateway-sessions.db"
     """``memory://``, ``sqlite:///file`` (relative to the configuration's folder),
-    ``redis://host:port/db`` or ``rediss://``. Default ``sqlite:///gateway-sessions.db``."""
+    ``redis://host:port/db``, ``redis+sentinel://host,host/db?service=name`` or
+    ``redis+cluster://host,host`` (``rediss`` for TLS), or ``postgresql://user@host/database`` (for
+    TLS ``?sslmode=verify-full&sslrootcert=file``). Unset: ``sqlite:///gateway-sessions.db``; with
+    ``strategy: jwt`` none."""
     secret: Annotated[tuple[Text, ...], Filled, OneOrMany] = ()
-    """Signs the gateway's own forms: the first signs, all verify. Unset: made at start, so that no
-    other process accepts them."""
+    """Seals sessions in the store and signs the gateway's own forms: the first of a list seals and
+    signs, all open and verify. Unset: sessions are stored as plain JSON, and forms are signed with
+    a secret made at start, so that no other process accepts them."""
+    encrypt: Flag = True
+    """Whether sessions are sealed in the store, where there is a ``secret`` (AES-256-GCM). Default
+    true; what was stored before it was switched is still read."""
     cookie: CookieSettings = CookieSettings()
     """How the cookie looks."""
     max_age: Duration = 30 * 86400.0
@@ -70,11 +81,27 @@ class SessionSettings(Strict):
     """Time without a request after which a session ends. Unset: 12h, or ``max_age`` if shorter."""
     update_age: Duration = 300.0
     """The expiry is moved at most this often. Unset: 5m, or half of ``idle_timeout`` if shorter."""
+    anonymous: Flag = False
+    """Whether a visitor without a session gets one at a route with ``access: optional``, so that
+    upstreams can keep something for them; at sign-in it goes over to the new session. Default
+    false."""
+    remember: Literal["always", "ask", "never"] = "always"
+    """Whether the cookie outlives the browser: ``ask`` puts a box on the sign-in page that is to
+    be ticked for it. Default ``always``."""
+    max_per_user: Annotated[Count | None, Given] = None
+    """Sessions that a user may have at once: one more sign-in ends the oldest. Unset: any
+    number."""
+    token: Annotated[Text | None, Given] = None
+    """A function of yours that makes the tokens in cookies, ``package.module:function`` or
+    ``file.py:function``: without arguments, each time another text of 16 to 512 letters, digits and
+    ``-._~`` that nobody can guess. Unset: 256 random bits."""
     cache: Flag = True
     """Whether sessions are remembered in the process, kept true by the store. Default true; false:
     every request asks the store."""
-    on_store_outage: Literal["reject"] = "reject"
-    """``reject``: 503, and the cookie is kept. Default."""
+    on_store_outage: OnStoreOutage = 0.0
+    """What happens to requests whose session cannot be asked for. ``reject``: 503, and the cookie
+    is kept. ``serve_stale 60s``: those whose session was true so long ago pass, marked as stale.
+    Default ``reject``."""
     store_timeout: Duration = 1.0
     """How long the store may take to answer. Default 1s."""
 
@@ -151,6 +178,9 @@ class Settings(Strict):
     login: LoginSettings = LoginSettings()
     roles: Mapping[RoleName, RoleSettings] = {}
     """What roles include and permit. Default: roles stand for themselves."""
+    callbacks: Annotated[Text | None, Given] = None
+    """Python of yours, ``file.py`` or ``package.module``, with any of the functions ``sign_in``,
+    ``jwt`` and ``session``, which mean what they mean to NextAuth. Unset: none."""
     upstreams: Mapping[Label, UpstreamSettings]
     """Where requests go, by name; at least one."""
     defaults: DefaultsSettings = DefaultsSettings()

@@ -19,7 +19,12 @@ ID_BYTES = 16
 """Random bytes a public session id is made of."""
 
 # The last of 43 characters carries 4 bits: other spellings of the same bytes are no tokens.
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
+_OWN = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
+
+# What an operator's generator may make: fit for a cookie, and no shorter than 16 characters, which
+# carry some 96 bits where they are random.
+_ANY = re.compile(r"[A-Za-z0-9._~-]{16,512}")
+_FEWEST_DIFFERENT = 6
 
 
 def new_token(random: bytes) -> Token:
@@ -44,9 +49,29 @@ def key_of(text: str) -> SessionKey | None:
 
     What is no token never reaches the store, so a flood of garbage cookies costs it nothing.
     """
-    if _TOKEN.fullmatch(text) is None:
+    if _OWN.fullmatch(text) is None:
         return None
     return key_for(Token(text))
+
+
+def key_of_any(text: str) -> SessionKey | None:
+    """Return under what the store keeps the session of a token of ours or of the operator's."""
+    if _ANY.fullmatch(text) is None:
+        return None
+    return key_for(Token(text))
+
+
+def checked(token: object) -> Token:
+    """Return what an operator's generator has made.
+
+    Raises:
+        ValueError: It is no token: another type, too short, or of other characters.
+    """
+    if not isinstance(token, str) or _ANY.fullmatch(token) is None:
+        raise ValueError("expected a text of 16 to 512 characters, each of A-Z a-z 0-9 - . _ ~")
+    if len(set(token)) < _FEWEST_DIFFERENT:
+        raise ValueError(f"expected at least {_FEWEST_DIFFERENT} different characters")
+    return Token(token)
 
 
 def _base64url(random: bytes, length: int) -> str:

@@ -34,6 +34,8 @@ class Kind(IntEnum):
     """Forwarded; says how the answer may be cached. From here on each is a bit of its own."""
     VARY = 16
     """Forwarded; says what else the answer depends on."""
+    CONTROL = -1
+    """Never passed on, in either direction; in an answer, it says what becomes of the session."""
 
 
 # RFC 9110 section 7.6.1, with the names that older software treats alike.
@@ -99,12 +101,16 @@ _STEERING = frozenset(
 _ALWAYS_SAID = (
     "X-Request-Id",
     "X-Gateway-Assertion",
+    "X-Session-Stale",
     "X-Forwarded-For",
     "X-Forwarded-Proto",
     "X-Forwarded-Host",
     "X-Forwarded-Port",
     "Forwarded",
 )
+
+# In answers alone, for the gateway: some upstream may send back whatever headers it gets.
+SESSION_CONTROL = ("X-Session-Create", "X-Session-Update", "X-Session-Destroy")
 
 
 def fold(name: str) -> str:
@@ -116,7 +122,8 @@ def fold(name: str) -> str:
     return "".join(c if c.isascii() and c.isalnum() else "_" for c in name.upper())
 
 
-_NEVER = frozenset(map(fold, _HOP_BY_HOP | _OURS | {"cookie"}))
+_CONTROL = frozenset(map(fold, SESSION_CONTROL))
+_NEVER = _CONTROL.union(map(fold, _HOP_BY_HOP | _OURS | {"cookie"}))
 
 
 class RequestFields:
@@ -186,6 +193,8 @@ class _ResponseKinds(dict[bytes, Kind]):
         """Look at a name for the first time."""
         text = name.decode("latin-1").lower()
         kind = _RESPONSE_KINDS.get(text, Kind.DROP if text in _HOP_BY_HOP else Kind.FORWARD)
+        if fold(text) in _CONTROL:
+            kind = Kind.CONTROL
         if len(self) < _REMEMBERED and len(name) <= _LONGEST_REMEMBERED:
             self[name] = kind
         return kind
@@ -214,13 +223,13 @@ class ResponseFields:
 
     def split(
         self, fields: list[bytes]
-    ) -> tuple[list[bytes], list[bytes], bool, int | None, bool, int]:
+    ) -> tuple[list[bytes], list[bytes], bool, int | None, bool, int, tuple[bytes, ...]]:
         """Return lines to pass on, ``Set-Cookie`` lines, and what was said of date and framing.
 
         These are: whether there is a ``Date`` (it is among the lines), the ``Content-Length``, or
-        None where there is none or the body is chunked, whether it is, and of ``Kind.CACHING`` and
-        ``Kind.VARY`` the bits of those that are among the lines. What ``Connection`` nominates is
-        already gone.
+        None where there is none or the body is chunked, whether it is, of ``Kind.CACHING`` and
+        ``Kind.VARY`` the bits of those that are among the lines, and the lines of
+        ``SESSION_CONTROL``. What ``Connection`` nominates is already gone.
 
         Args:
             fields: The lines of a head that a strict parser took, without their ends.
@@ -234,6 +243,7 @@ class ResponseFields:
         dated = chunked = False
         length = None
         said = 0
+        control: tuple[bytes, ...] = ()
         kinds, forward = self._kinds, lines.append
         for line in fields:
             kind = kinds[line.partition(b":")[0]]
@@ -255,6 +265,8 @@ class ResponseFields:
             elif kind >= 8:
                 said |= kind
                 forward(line)
+            elif kind < 0:
+                control += (line,)
         if connection not in _USUAL_IN_ANSWERS and len(
             kept := without_nominated(lines, connection)
         ) < len(lines):
@@ -264,7 +276,7 @@ class ResponseFields:
             for line in lines:
                 kind = kinds[line.partition(b":")[0]]
                 said |= kind if kind >= 8 else 0
-        return lines, cookies, dated, None if chunked else length, chunked, said
+        return lines, cookies, dated, None if chunked else length, chunked, said, control
 
 
 def without_nominated(lines: list[bytes], connection: bytes) -> list[bytes]:

@@ -10,6 +10,8 @@ from urllib.parse import quote
 from gateway.model import Caller, IdentityField, Session
 
 REQUEST_ID = "X-Request-Id"
+STALE = "X-Session-Stale"
+"""``1`` where the session store could not be asked: who it is was true a while ago."""
 
 PRESETS: Mapping[str, Mapping[str, IdentityField]] = {
     "gateway": {
@@ -94,12 +96,19 @@ def _listed(names: Iterable[str]) -> str | None:
 
 
 def identity_fields(
-    headers: Mapping[str, IdentityField], session: Session | None, caller: Caller
+    headers: Mapping[str, IdentityField], session: Session | None, caller: Caller | None
 ) -> list[tuple[str, str]]:
     """Return the identity headers of a caller in the order of the configuration.
 
-    A value that is absent is an absent header.
+    A value that is absent is an absent header. Without a caller the session is a visitor's whom
+    nobody knows: its id alone is told.
     """
+    if caller is None:
+        return [
+            (name, session.id)
+            for name, field in headers.items()
+            if field is IdentityField.SESSION_ID and session is not None
+        ]
     return [
         (name, value)
         for name, field in headers.items()
@@ -108,7 +117,7 @@ def identity_fields(
 
 
 def identity_block(
-    headers: Mapping[str, IdentityField], session: Session | None, caller: Caller
+    headers: Mapping[str, IdentityField], session: Session | None, caller: Caller | None
 ) -> bytes:
     """Return the identity headers as they stand on the wire; built once for each session."""
     return b"".join(

@@ -42,6 +42,14 @@ def cache_lines(said: int, lines: list[bytes], signed_in: bool) -> tuple[bytes, 
     return added
 
 
+def unstored(lines: Iterable[bytes]) -> list[bytes]:
+    """Return the lines of an answer that no cache may keep, whatever its upstream says.
+
+    It gives somebody a session: a cache that passed it on would give that to everybody.
+    """
+    return [*(line for line in lines if _name(line) not in _CACHING), b"Cache-Control: no-store"]
+
+
 def varies_by(lines: Iterable[bytes], name: bytes) -> bool:
     """Whether ``Vary`` fields among the lines name a request field, or ``*``."""
     return any(line[:5].lower() == b"vary:" and _names(line[5:], name) for line in lines)

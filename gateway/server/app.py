@@ -20,6 +20,7 @@ from gateway.config.config import Config, UsersProvider
 from gateway.config.load import load_file
 from gateway.config.users_file import load_users
 from gateway.errors import ConfigError, GatewayError, StoreError
+from gateway.login.callbacks import Callbacks, Threads
 from gateway.login.passwords import Passwords
 from gateway.login.users import UsersFile
 from gateway.rates.memory import MemoryRates
@@ -34,11 +35,13 @@ from gateway.server.gateway import Gateway
 from gateway.server.heap import keep_freed_memory
 from gateway.server.listening import Sockets, open_sockets
 from gateway.server.near import NearSide, urls
+from gateway.server.ongoing import Ongoing
 from gateway.server.pipeline import Pipeline
 from gateway.server.signals import Signals
-from gateway.stores.cached import CachedSessions
+from gateway.server.strategies import kind_of
+from gateway.stores.codec import CurrentCodec, codec_for
 from gateway.stores.opening import open_store
-from gateway.stores.protocol import SessionStore
+from gateway.stores.protocol import Codec, SessionStore
 from gateway.telemetry import totals
 from gateway.telemetry.logs import configure
 from gateway.telemetry.metrics import Metrics
@@ -107,9 +110,13 @@ class App:
         self._client_deadlines = Deadlines(interval=0.25)
         stack.callback(self._client_deadlines.close)
         self._store = await self._open_store(config, stack)
-        self._sessions = self._cache(config)
+        self._kind = kind_of(config.session, self._store, self._clock.wall)
+        self._sessions = self._kind.sessions
         stack.push_async_callback(self._sessions.close)
+        self._ongoing = Ongoing(self._store, self._sessions, wall=self._clock.wall)
+        stack.push_async_callback(self._ongoing.close)
         stack.push_async_callback(self._close_rates)
+        self._threads = Threads()
         self._passwords = Passwords()
         stack.callback(self._passwords.close)
         request_log = RequestLog(self._writer) if config.server.request_log else None
@@ -124,6 +131,7 @@ class App:
             date=self._clock.date,
             new_id=RequestIds().new,
         )
+        self._ongoing.go_by(self._pipeline.gateway)
         stack.callback(self._close_gateway)
         self._near = NearSide(
             config.server,
@@ -143,37 +151,40 @@ class App:
         self._pipeline.gateway.close()
 
     async def _open_store(self, config: Config, stack: AsyncExitStack) -> SessionStore:
-        store = open_store(config.session.store, timeout=config.session.store_timeout)
+        self._codec = CurrentCodec(_codec(config))
+        store = open_store(
+            config.session.store, timeout=config.session.store_timeout, codec=self._codec
+        )
         stack.push_async_callback(store.close)
         await store.open()
         return store
 
-    def _cache(self, config: Config) -> CachedSessions:
-        return CachedSessions(
-            self._store,
-            enabled=config.session.cache,
-            lifetime=config.session.lifetime,
-            wall=self._clock.wall,
-        )
-
     def _build(self, config: Config) -> Gateway:
+        keeper, cookies = self._kind.keeper(config.session), self._kind.cookies(config.session)
+        callbacks = Callbacks(config.callbacks, self._threads)
         endpoints = AuthEndpoints(
             login=config.login,
             base_path=config.server.base_path,
             public_url=config.server.public_url,
-            cookie=config.session.cookie,
+            cookies=cookies,
             secrets=config.session.secrets or (self._share.form_secret,),
             lifetime=config.session.lifetime,
-            store=self._store,
+            remember=config.session.remember,
+            keeper=keeper,
             sessions=self._sessions,
             roles=config.roles,
             users={provider.id: self._users(provider) for provider in config.login.providers},
+            callbacks=callbacks,
             wall=self._clock.wall,
             random=os.urandom,
         )
         gateway = Gateway(
             config,
             sessions=self._sessions,
+            keeper=keeper,
+            cookies=cookies,
+            ongoing=self._ongoing,
+            callbacks=callbacks,
             endpoints=endpoints,
             metrics=self._metrics,
             deadlines=self._deadlines,
@@ -288,7 +299,10 @@ class App:
         except BaseException:
             gateway.close()
             raise
+        self._codec.use(_codec(config))
+        self._kind.use(config.session)
         old, self._pipeline.gateway = self._pipeline.gateway, gateway
+        self._ongoing.go_by(gateway)
         old.close()
         self.config = config
 
@@ -356,6 +370,10 @@ async def serve(config: Config, *, ready: Callable[[list[str]], None] | None = N
     log.info("stopped")
 
 
+def _codec(config: Config) -> Codec:
+    return codec_for(config.session.secrets, encrypt=config.session.encrypt)
+
+
 def load_successor(config: Config) -> Config:
     """Read the file of a running configuration again.
 
@@ -382,6 +400,7 @@ def _lasting(config: Config) -> dict[str, object]:
         "server.keepalive_timeout": server.keepalive_timeout,
         "server.header_timeout": server.header_timeout,
         "server.request_log": server.request_log,
+        "session.strategy": session.strategy,
         "session.store": session.store,
         "session.store_timeout": session.store_timeout,
         "session.cache": session.cache,

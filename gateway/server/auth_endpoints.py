@@ -7,18 +7,20 @@ from functools import partial
 
 from gateway.config.config import LoginConfig
 from gateway.errors import Reason
-from gateway.model import CookieShape, Lifetime
-from gateway.rules.identity import effective_roles, isoformat
+from gateway.login.callbacks import Callbacks, Threads
+from gateway.model import Lifetime, Remember
 from gateway.rules.roles import RoleTable
 from gateway.server import pages
 from gateway.server.answers import Answer, PageRequest
-from gateway.server.forms import read_form, read_query
+from gateway.server.forms import read_query
 from gateway.server.problems import error_answer
 from gateway.server.replies import reply
+from gateway.server.session_cookie import Headers, SessionCookies
+from gateway.server.session_view import SessionView
 from gateway.server.sign_in import ANY_MESSAGE, MESSAGES, Authenticator, SignIn
 from gateway.server.sign_out import SignOut
-from gateway.server.visitors import Headers, Sessions, Visitors
-from gateway.stores.protocol import SessionStore
+from gateway.server.visitors import Sessions, Visitors
+from gateway.stores.keeper import Keeper
 
 _Handler = Callable[[PageRequest], Awaitable[Answer]]
 
@@ -35,13 +37,15 @@ class AuthEndpoints:
         login: LoginConfig,
         base_path: str,
         public_url: str,
-        cookie: CookieShape,
+        cookies: SessionCookies,
         secrets: tuple[str, ...],
         lifetime: Lifetime,
-        store: SessionStore,
+        remember: Remember,
+        keeper: Keeper,
         sessions: Sessions,
         roles: RoleTable,
         users: Mapping[str, Authenticator],
+        callbacks: Callbacks | None = None,
         wall: Callable[[], float],
         random: Callable[[int], bytes],
     ) -> None:
@@ -49,47 +53,50 @@ class AuthEndpoints:
 
         Args:
             secrets: At least one, and the same in every worker; the first signs, all verify.
+            callbacks: The operator's own; None: there are none.
             users: Who can sign in, by the id of the provider; every provider of ``login`` is there.
             wall: Unix seconds.
             random: That many bytes nobody can guess, such as ``os.urandom``.
         """
         self._login = login
         self._public_url = public_url
-        self._roles = roles
         self._visitors = Visitors(
             public_url=public_url,
             login_path=login.path,
-            cookie=cookie,
+            cookies=cookies,
             secrets=secrets,
             lifetime=lifetime,
             sessions=sessions,
+            renew=keeper.renew,
             wall=wall,
             random=random,
         )
+        callbacks = callbacks or Callbacks(None, Threads())
         sign_in = SignIn(
             visitors=self._visitors,
             login=login,
             public_url=public_url,
-            cookie=cookie,
-            lifetime=lifetime,
-            store=store,
-            sessions=sessions,
+            remember=remember,
+            keeper=keeper,
             users=users,
-            wall=wall,
-            random=random,
+            callbacks=callbacks,
+        )
+        view = SessionView(
+            visitors=self._visitors,
+            keeper=keeper,
+            roles=roles,
+            callbacks=callbacks,
         )
         sign_out = SignOut(
             visitors=self._visitors,
             login_path=login.path,
             public_url=public_url,
-            cookie=cookie,
-            store=store,
-            sessions=sessions,
+            keeper=keeper,
         )
         path = login.path
         self._handlers: dict[str, dict[str, _Handler]] = {
             f"{base_path}/health": {"GET": self._health},
-            f"{path}/session": {"GET": self._session, "POST": self._update},
+            f"{path}/session": {"GET": view.show, "POST": view.update},
             f"{path}/csrf": {"GET": self._csrf},
             f"{path}/providers": {"GET": self._providers},
             f"{path}/signin": {"GET": sign_in.ask},
@@ -124,29 +131,6 @@ class AuthEndpoints:
 
     async def _health(self, request: PageRequest) -> Answer:
         return reply(request.request_id, {"status": "ok"})
-
-    async def _session(self, request: PageRequest) -> Answer:
-        session = await self._visitors.session(request)
-        if session is None:
-            return reply(request.request_id, {})
-        user, caller = session.user, self._roles.caller(session.user)
-        described = {
-            "id": user.id,
-            "name": user.name,
-            "email": user.email,
-            "image": user.image,
-            "roles": effective_roles(caller),
-            "permissions": sorted(caller.permissions),
-            "provider": user.provider,
-        }
-        expires = isoformat(session.expires_at)
-        return reply(request.request_id, {"user": described, "expires": expires})
-
-    async def _update(self, request: PageRequest) -> Answer:
-        """Answer like ``GET session``: what is sent changes nothing where nothing asks for it."""
-        if not self._visitors.form_is_ours(request, read_form(request, ignore="data")):
-            return _refused(request, 403, Reason.CSRF)
-        return await self._session(request)
 
     async def _csrf(self, request: PageRequest) -> Answer:
         token, headers = self._visitors.form_token(request)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from gateway.errors import ClientError, ClientTimeout, Reason, TooLarge
-from gateway.model import SessionId
+from gateway.model import SessionId, SessionKey
 from gateway.rules.uploads import patience
 from gateway.server.answers import Answer, render
 from gateway.server.connection import Connection
 from gateway.server.fields import Fields
 
 if TYPE_CHECKING:
-    from gateway.server.gateway import RoutePlan
+    from gateway.server.gateway import Identity, RoutePlan
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -39,6 +40,12 @@ class Exchange:
     """The client's address; empty until it is known how far that can be trusted."""
     user = ""
     session: SessionId | None = None
+    identity: Identity | None = None
+    """Who asks, where the route asked."""
+    presented: SessionKey | None = None
+    """Of the session cookie, on routes whose upstream may say what becomes of the session."""
+    set_cookies: tuple[bytes, ...] = ()
+    """Header lines that give the browser its session, whatever the answer is."""
     trace_id = ""
     """Of the ``traceparent`` that the upstream gets, where there is a valid one."""
     bytes_in = 0
@@ -90,6 +97,10 @@ class Exchange:
         self.status = answer.status
         self.reason = answer.reason
         self.bytes_out = len(answer.body)
+        if self.set_cookies:
+            cookies = [line.decode("latin-1").split(": ", 1) for line in self.set_cookies]
+            fields = ((name, value) for name, value in cookies)
+            answer = replace(answer, headers=(*answer.headers, *fields))
         transport.write(
             render(
                 answer,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from aiohttp.streams import EMPTY_PAYLOAD
 
@@ -13,17 +15,23 @@ from gateway.errors import (
     ClientError,
     GatewayError,
     Reason,
+    SessionEnded,
     TooLarge,
     UpstreamProtocol,
     UpstreamTimeout,
 )
 from gateway.rules.cookies import is_gateway_cookie
-from gateway.rules.shaping import cache_lines
+from gateway.rules.headers import Kind
+from gateway.rules.shaping import cache_lines, unstored
 from gateway.server.exchange import Exchange
 from gateway.server.tunnel import tunnel
 from gateway.upstream.connection import ResponseHead, UpstreamConnection
+from gateway.upstream.deadlines import NEVER
 from gateway.upstream.driving import task_needed
 from gateway.upstream.lending import Lender
+
+if TYPE_CHECKING:
+    from gateway.server.under_way import UnderWay
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110 section 9.2.2
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -102,7 +110,11 @@ class Forwarder:
             if response.status == 101:
                 if not upgrade:
                     raise UpstreamProtocol("101 to a request that asked for no upgrade")
+                if response.control:
+                    await _obey(exchange, upstream, response)
                 return await self._upgrade(exchange, pool, upstream, response)
+            if response.control:
+                await _obey(exchange, upstream, response)
             if upstream.complete:
                 return self._pass_on(exchange, upstream, response)
             return await self._stream(exchange, pool, upstream, response)
@@ -141,6 +153,8 @@ class Forwarder:
                 # Nobody knows whether the upstream will read the rest of the body: neither
                 # connection carries another request.
                 upstream.spoil()
+            if response.control:
+                await _obey(exchange, upstream, response)
             return await self._stream(exchange, pool, upstream, response, last=early)
         finally:
             if not sending.done():
@@ -235,7 +249,8 @@ class Forwarder:
             if not upstream.complete:
                 idle = pool.upstream.timeouts.idle
                 upstream.stream_to(sink, idle=idle, taken=len(body))
-                await upstream.finished()
+                with _listed(exchange, lambda: upstream.fail(SessionEnded())):
+                    await upstream.finished()
             if chunked:
                 transport.write(_LAST_CHUNK)
             exchange.reason = Reason.OK
@@ -253,13 +268,16 @@ class Forwarder:
     ) -> bytes:
         lines, cookies, said = response.lines, response.cookies, response.said
         plan = exchange.plan
-        if plan is not None:
-            if plan.shaper is not None:
-                lines, cookies, said = plan.shaper.of_upstream(exchange, lines, cookies)
-            if plan.varies:
-                lines += cache_lines(said, lines, exchange.session is not None)
+        if plan is not None and plan.shaper is not None:
+            lines, cookies, said = plan.shaper.of_upstream(exchange, lines, cookies)
+        if exchange.set_cookies:
+            lines, said = unstored(lines), said | Kind.CACHING
+        if plan is not None and plan.varies:
+            lines += cache_lines(said, lines, exchange.session is not None)
         if cookies:
             lines += self._foreign(cookies)
+        if exchange.set_cookies:
+            lines += exchange.set_cookies
         if not response.dated:
             lines.append(b"Date: " + self._date())
         if framing:
@@ -302,12 +320,36 @@ class Forwarder:
         if upstream.field(b"upgrade").lower() != b"websocket":
             raise UpstreamProtocol("101 to another protocol than the one that was asked for")
         head = [b"HTTP/1.1 101 Switching Protocols", *response.lines]
-        head += self._foreign(response.cookies)
+        head += [*self._foreign(response.cookies), *exchange.set_cookies]
         head += [b"Upgrade: websocket", b"Connection: Upgrade", b"\r\n"]
         exchange.status = 101
         exchange.reason = Reason.OK
-        await tunnel(exchange, upstream, b"\r\n".join(head), pool.deadlines)
+        await tunnel(
+            exchange,
+            upstream,
+            b"\r\n".join(head),
+            pool.deadlines,
+            listed=partial(_listed, exchange),
+        )
         return False
+
+
+def _listed(
+    exchange: Exchange, end: Callable[[], None], *, heard: Callable[[], int] = lambda: 0
+) -> UnderWay:
+    """Let an answer that goes on be ended when nobody would let it begin any more."""
+    plan = exchange.plan
+    assert plan is not None  # noqa: S101  it says where the request goes
+    return plan.ongoing.begin(exchange, end, heard=heard)
+
+
+async def _obey(exchange: Exchange, upstream: UpstreamConnection, response: ResponseHead) -> None:
+    """Do to the session what the answer says, before anybody is told of the answer."""
+    assert exchange.plan is not None  # noqa: S101  it says where the request goes
+    upstream.pause_reading()
+    upstream.deadline = NEVER  # the store has its own
+    await exchange.plan.control.obey(exchange, response.control)
+    upstream.resume_reading()
 
 
 def _failure(upstream: UpstreamConnection) -> GatewayError:

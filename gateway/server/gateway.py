@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.config.config import Config
+from gateway.login.callbacks import Callbacks
 from gateway.model import (
     Access,
     Balance,
@@ -23,18 +25,25 @@ from gateway.model import (
 from gateway.rates.protocol import Rates
 from gateway.rules import csrf
 from gateway.rules.headers import RequestFields, fold
-from gateway.rules.identity import REQUEST_ID, identity_block
+from gateway.rules.identity import REQUEST_ID, STALE, identity_block
 from gateway.rules.paths import under
 from gateway.rules.roles import is_plain_name
 from gateway.rules.shaping import field_lines, names_of
 from gateway.server.auth_endpoints import AuthEndpoints
 from gateway.server.forwarding import Forwarder
+from gateway.server.session_control import Control, Ignored, SessionControl
+from gateway.server.session_cookie import SessionCookies
 from gateway.server.shaping import Shaper, shaper
-from gateway.stores.cached import CachedSessions, Held
+from gateway.stores.held import Held
+from gateway.stores.keeper import Keeper
+from gateway.stores.live import LiveSessions
 from gateway.telemetry.metrics import Metrics, RouteMeter
 from gateway.upstream.deadlines import Deadlines
 from gateway.upstream.dialing import SystemResolver
 from gateway.upstream.lending import Lender, lender
+
+if TYPE_CHECKING:
+    from gateway.server.ongoing import Ongoing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +71,14 @@ class RoutePlan:
     shaper: Shaper | None
     """Changes the answers, the upstream's and our own; None where nothing is to be changed."""
     rate_limit: RateLimit | None
+    stale_for: float
+    """Seconds that a session may be stale while the store cannot be asked; 0: 503."""
+    ongoing: Ongoing
+    """Where answers that go on are listed."""
+    obeys: bool
+    """Whether the upstream may say what becomes of the session."""
+    control: Control
+    """What is done where an answer says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +88,16 @@ class Identity:
     era: object
     """Of the configuration whose roles and headers these are: after a reload it is another."""
     session: Session
-    caller: Caller
+    caller: Caller | None
+    """None: the session of a visitor whom nobody knows."""
+    user: str
+    """Their id, for the log; empty: nobody knows it."""
+    renew: bool
+    """Whether the session's token is to be exchanged before anything else."""
     block: bytes
     """The identity headers as they stand on the wire."""
+    stale: bool
+    """Whether the store could not confirm the session."""
 
 
 class Gateway:
@@ -83,7 +107,11 @@ class Gateway:
         self,
         config: Config,
         *,
-        sessions: CachedSessions,
+        sessions: LiveSessions,
+        keeper: Keeper,
+        cookies: SessionCookies,
+        ongoing: Ongoing,
+        callbacks: Callbacks,
         endpoints: AuthEndpoints,
         metrics: Metrics,
         deadlines: Deadlines,
@@ -96,13 +124,18 @@ class Gateway:
         self.rates = rates
         self._era = object()  # a cached session must not keep a whole old configuration alive
         self.sessions = sessions
+        self.keeper = keeper
+        self.cookies = cookies
+        self.anonymous = config.session.anonymous
+        """Whether visitors get sessions."""
+        self.ongoing = ongoing
+        self._callbacks = callbacks
         self.endpoints = endpoints
         self.table = config.table
         self.roles = config.roles
         self.lifetime = config.session.lifetime
-        self.cookie = config.session.cookie.name.encode()
         form = csrf.cookie_shape(config.server.public_url).name.encode()
-        self.own_cookies = frozenset({self.cookie, form})
+        self.own_cookies = frozenset({form, *(name.encode() for name in cookies.names)})
         self.base_path = config.server.base_path
         self.login_path = config.login.path
         self.public_url = config.server.public_url
@@ -168,6 +201,23 @@ class Gateway:
                 else frozenset(target.authority for target in upstream.targets),
             ),
             rate_limit=forwarding.rate_limit,
+            stale_for=route.stale_for,
+            ongoing=self.ongoing,
+            obeys=forwarding.session_control,
+            control=self._control(route),
+        )
+
+    def _control(self, route: Route) -> Control:
+        if not route.forwarding.session_control:
+            return Ignored(route.id)
+        return SessionControl(
+            route=route.id,
+            upstream=route.forwarding.upstream,
+            session=self.config.session,
+            keeper=self.keeper,
+            sessions=self.sessions,
+            cookies=self.cookies,
+            callbacks=self._callbacks,
         )
 
     def plan(self, route: Route) -> RoutePlan:
@@ -185,15 +235,21 @@ class Gateway:
             return known
         session = held.session
         user = session.user
-        caller = self.roles.caller(user)
+        caller = None if session.anonymous else self.roles.caller(user)
         unspeakable = [n for n in (*user.roles, *user.permissions) if not is_plain_name(n)]
         if unspeakable:
             self._log_dropped(user.id, unspeakable)
+        block = identity_block(self.config.identity_headers, session, caller)
+        if held.stale:
+            block += b"%b: 1\r\n" % STALE.encode()
         identity = Identity(
             self._era,
             session,
             caller,
-            identity_block(self.config.identity_headers, session, caller),
+            user=user.id,
+            renew=session.renewal is not None,
+            block=block,
+            stale=held.stale,
         )
         held.caller = identity
         return identity

@@ -16,7 +16,6 @@ from gateway.errors import (
     HeadTooLarge,
     VersionRefused,
 )
-from gateway.formats.token import key_of
 from gateway.model import SessionKey
 from gateway.rules import cookies, provenance
 from gateway.rules.forwarded import client_address, is_trusted
@@ -91,7 +90,6 @@ def _read(gateway: Gateway, connection: Connection, fields: Fields) -> Head:
     host = headers.get(hdrs.HOST)
     values = [value for name, value in fields.raw if name.lower() == b"cookie"]
     own, others = cookies.read(values, gateway.own_cookies)
-    token = own.get(gateway.cookie)
     peer = connection.peer
     client, request_id = peer, None
     proto = "https" if connection.secure else gateway.public_scheme
@@ -115,7 +113,11 @@ def _read(gateway: Gateway, connection: Connection, fields: Fields) -> Head:
         gateway=gateway,
         fields=fields.raw,
         host_header=host,
-        key=None if token is None else key_of(token.decode("latin-1")),
+        key=gateway.cookies.key(
+            {name.decode("latin-1"): value.decode("latin-1") for name, value in own.items()}
+        )
+        if own
+        else None,
         others=others,
         client=client,
         request_id=request_id,

@@ -60,6 +60,8 @@ def sign_in(
     error: str = "",
     tried: str = "",
     username: str = "",
+    ask_to_remember: bool = False,
+    remember: bool = False,
     signed_in_as: str = "",
 ) -> Answer:
     """Return the sign-in page.
@@ -68,6 +70,8 @@ def sign_in(
         error: What went wrong, in plain language.
         tried: The id of the provider whose form was sent before.
         username: What was typed there.
+        ask_to_remember: Whether there is a box to tick for a cookie that outlives the browser.
+        remember: Whether it was ticked before.
         signed_in_as: Who already is.
     """
     return _page(
@@ -82,6 +86,8 @@ def sign_in(
         error=error,
         tried=tried,
         username=username,
+        ask_to_remember=ask_to_remember,
+        remember=remember,
         signed_in_as=signed_in_as,
     )
 

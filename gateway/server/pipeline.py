@@ -31,7 +31,7 @@ from gateway.model import (
 from gateway.rules import cookies, limits, paths, sessions, targets, tracing
 from gateway.rules.policy import decide
 from gateway.rules.routes import find
-from gateway.server import refusals, shaping
+from gateway.server import refusals, renewing, shaping
 from gateway.server.answers import Answer, PageRequest
 from gateway.server.connection import Connection
 from gateway.server.exchange import Exchange
@@ -40,7 +40,8 @@ from gateway.server.forwarding import check_length
 from gateway.server.gateway import Gateway, Identity, RoutePlan
 from gateway.server.head import Head, expects_continue, read_head
 from gateway.server.websocket import is_websocket, refused_upgrade
-from gateway.stores.cached import Held
+from gateway.stores.breaker import StoreResting
+from gateway.stores.held import Held
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.records import RequestLog, fingerprint
 from gateway.upstream.driving import task_needed
@@ -150,11 +151,16 @@ class Pipeline:
         if path.marks and paths.refused_marks(path, route):
             raise AmbiguousPath("the path holds what its route does not allow")
         plan = exchange.plan = gateway.plan(route)
+        if plan.obeys:
+            exchange.presented = head.key
         identity = None
         if head.key is not None and route.access not in _NOBODY_ASKED:
-            identity = self._known(gateway, head.key) or await self._ask(gateway, head.key)
+            identity = self._known(gateway, head.key) or await self._ask(gateway, head.key, plan)
+            if identity is not None and identity.renew and not identity.stale:
+                identity = await renewing.renew(gateway, exchange, head.key, identity)
             if identity is not None:
-                exchange.user = identity.caller.user.id
+                exchange.identity = identity
+                exchange.user = identity.user
                 exchange.session = identity.session.id
         decision = decide(
             found,
@@ -164,8 +170,11 @@ class Pipeline:
         )
         if not isinstance(decision, Allow):
             return self._refuse(gateway, exchange, decision)
-        if decision.caller is None:
-            identity = None
+        if identity is None and gateway.anonymous and route.access is Access.OPTIONAL:
+            identity = await renewing.welcome(gateway, exchange, head.key)
+            if identity is not None:
+                exchange.identity = identity
+                exchange.session = identity.session.id
         upgrade = exchange.fields.upgrade and is_websocket(exchange)
         if upgrade:
             denial = refused_upgrade(exchange, plan, signed_in=identity is not None)
@@ -177,7 +186,8 @@ class Pipeline:
                 return self._answer(exchange, answer)
         if plan.sticky:
             # Not the session's id: that is known only where a route asks who it is.
-            exchange.affinity = head.key or head.client
+            steady = "" if head.key is None else gateway.sessions.steady(head.key)
+            exchange.affinity = steady or head.client
         request = self._request(exchange, plan, path, head, identity, upgrade=upgrade)
         return await gateway.forwarder.forward(
             exchange, plan.pool, request, limit=plan.limit, upgrade=upgrade
@@ -196,17 +206,20 @@ class Pipeline:
             held = self._touch(gateway, held, now)
         return gateway.identity(held)
 
-    async def _ask(self, gateway: Gateway, key: SessionKey) -> Identity | None:
+    async def _ask(self, gateway: Gateway, key: SessionKey, plan: RoutePlan) -> Identity | None:
         """Return who holds the session, as the store knows; None where there is none."""
         self._metrics.cache_misses += 1
         try:
-            held = await gateway.sessions.get(key)
+            held = await gateway.sessions.get(key, stale_for=plan.stale_for)
         except StoreError:
             self._metrics.store_errors += 1
             raise
         now = self._wall()
         if held is None or sessions.is_over(held.session, now):
             return None
+        if held.stale:  # its end stands: nobody could be told of another one
+            self._metrics.stale_sessions += 1
+            return gateway.identity(held)
         return gateway.identity(self._touch(gateway, held, now))
 
     def _touch(self, gateway: Gateway, held: Held, now: float) -> Held:
@@ -336,7 +349,7 @@ class Pipeline:
         if exchange.status:
             exchange.connection.break_off()
             return False
-        if not isinstance(error, ClientError | Overloaded):
+        if not isinstance(error, ClientError | Overloaded | StoreResting):
             log.warning(
                 "request failed",
                 request_id=exchange.request_id,
@@ -381,4 +394,5 @@ class Pipeline:
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
             trace_id=exchange.trace_id,
+            stale=exchange.identity is not None and exchange.identity.stale,
         )

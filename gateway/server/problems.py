@@ -63,9 +63,25 @@ _BY_REASON: dict[Reason, tuple[str, str]] = {
         "Application not available",
         "The application behind this address is not well. Try again in a moment.",
     ),
+    Reason.SESSION_CONTROL: (
+        "Sign-in did not work",
+        "The application behind this address answered in a way that cannot be used. "
+        "The fault is on our side.",
+    ),
+    Reason.SIGN_IN_DENIED: ("No access", "You are not allowed to sign in here."),
     Reason.OVERLOADED: (
         "Too much at once",
         "More is asked of the service than it can answer now. Try again in a moment.",
+    ),
+    Reason.STORE_UNAVAILABLE: (
+        "Your sign-in cannot be checked now",
+        "The place where sign-ins are kept does not answer. Nobody was signed out: "
+        "try again in a moment, there is no need to sign in again.",
+    ),
+    Reason.SESSION_TOO_LARGE: (
+        "Sign-in did not work",
+        "Too much is known of you to be kept in your browser. Tell the operator: the log says how "
+        "much it is.",
     ),
     Reason.DRAINING: ("Restarting", "The service is restarting. Try again in a moment."),
     Reason.SIGN_IN_BUSY: (

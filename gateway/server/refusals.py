@@ -12,6 +12,7 @@ from gateway.errors import (
     MethodRefused,
     Overloaded,
     Reason,
+    SignInDenied,
     StoreUnavailable,
     UpstreamBusy,
     UpstreamDown,
@@ -75,6 +76,9 @@ def limited(exchange: Exchange, limit: RateLimit, seconds: float) -> Answer:
 
 def failed(exchange: Exchange, error: GatewayError) -> Answer:
     """Return the answer for a deliberate error."""
+    if isinstance(error, SignInDenied) and error.location is not None:
+        to = ("Location", error.location)
+        return Answer(status=303, headers=(to, NO_STORE), reason=error.reason)
     return error_answer(
         error.status,
         error.reason,

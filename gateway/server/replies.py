@@ -7,7 +7,7 @@ import json
 from gateway.errors import Reason
 from gateway.server.answers import JSON, NO_STORE, Answer
 from gateway.server.pages import REQUEST_ID
-from gateway.server.visitors import Headers
+from gateway.server.session_cookie import Headers
 
 
 def reply(

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import ceil
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import structlog
 
 from gateway.config.config import LoginConfig
-from gateway.errors import BadCredentials, IdentityError, Reason, SignInBusy, TooManyAttempts
-from gateway.formats.token import ID_BYTES, TOKEN_BYTES, key_for, new_session_id, new_token
-from gateway.model import CookieShape, Lifetime, User
+from gateway.errors import (
+    BadCredentials,
+    CallbackFailed,
+    IdentityError,
+    Reason,
+    SignInBusy,
+    SignInDenied,
+    TooManyAttempts,
+)
+from gateway.login.callbacks import Callbacks
+from gateway.model import Remember, User
 from gateway.rules.redirects import fill_return_to
-from gateway.rules.sessions import born
-from gateway.rules.set_cookie import set_cookie
 from gateway.server import pages
 from gateway.server.answers import Answer, PageRequest
 from gateway.server.forms import read_form, read_query
 from gateway.server.replies import redirect, reply, wants_json
-from gateway.server.visitors import Headers, Sessions, Visitors
-from gateway.stores.protocol import SessionStore
+from gateway.server.session_cookie import Headers
+from gateway.server.visitors import Visitors
+from gateway.stores.keeper import Keeper
 from gateway.telemetry.records import fingerprint
 
 MESSAGES: Mapping[str, str] = {
@@ -57,25 +64,19 @@ class SignIn:
         visitors: Visitors,
         login: LoginConfig,
         public_url: str,
-        cookie: CookieShape,
-        lifetime: Lifetime,
-        store: SessionStore,
-        sessions: Sessions,
+        remember: Remember,
+        keeper: Keeper,
         users: Mapping[str, Authenticator],
-        wall: Callable[[], float],
-        random: Callable[[int], bytes],
+        callbacks: Callbacks,
     ) -> None:
         self._visitors = visitors
         self._login = login
         self._public_url = public_url
         self._realm = urlsplit(public_url).netloc
-        self._cookie = cookie
-        self._lifetime = lifetime
-        self._store = store
-        self._sessions = sessions
+        self._remember = remember
+        self._keeper = keeper
         self._users = users
-        self._wall = wall
-        self._random = random
+        self._callbacks = callbacks
 
     async def ask(self, request: PageRequest) -> Answer:
         """Show the page, or send to the operator's own."""
@@ -105,9 +106,13 @@ class SignIn:
             user = await self._users[provider_id].authenticate(
                 username, form.get("password", ""), request.client
             )
+            await self._callbacks.admit(user, "credentials")
+            user, data = await self._callbacks.keep(user, {}, trigger="signIn")
         except IdentityError as error:
             # Never the name: people type their password there.
             log.warning("sign_in_refused", reason=error.reason, request_id=request.request_id)
+            if isinstance(error, SignInDenied) and error.location is not None:
+                return self._elsewhere(request, error.location, as_json=as_json)
             if as_json:
                 return self._refusal(request, provider_id, error)
             return self._page(
@@ -119,38 +124,40 @@ class SignIn:
                 error=_message(error),
                 tried=provider_id,
                 username=username,
+                remember="remember" in form,
             )
-        cookie = await self._begin(request, user)
-        headers: Headers = (("Set-Cookie", cookie),)
+        headers = await self._begin(request, user, data, ticked="remember" in form)
         if as_json:
             url = self._public_url + return_to
             return reply(request.request_id, {"url": url}, headers=headers)
         return redirect(request.request_id, 303, return_to, headers)
 
-    async def _begin(self, request: PageRequest, user: User) -> str:
-        # A cookie that came with the form may have been planted. The new session shares nothing
-        # with the old, and the old one ends, so that nobody else keeps a way in.
-        key = self._visitors.key(request)
-        if key is not None:
-            await self._store.delete(key)
-            self._sessions.forget(key)
-        token = new_token(self._random(TOKEN_BYTES))
-        now = self._wall()
-        session = born(
+    def _elsewhere(self, request: PageRequest, location: str, *, as_json: bool) -> Answer:
+        """Send somebody where the operator wants them to go instead."""
+        if as_json:
+            url = f"{self._public_url}{location}" if location.startswith("/") else location
+            return reply(request.request_id, {"url": url})
+        return redirect(request.request_id, 303, location)
+
+    async def _begin(
+        self, request: PageRequest, user: User, data: Mapping[str, Any], *, ticked: bool
+    ) -> Headers:
+        begun = await self._keeper.begin(
             user,
-            key_for(token),
-            new_session_id(self._random(ID_BYTES)),
-            self._lifetime,
-            now=now,
+            self._visitors.visit(request),
+            presented=self._visitors.key(request),
+            data=data,
+            remembered=ticked
+            if self._remember is Remember.ASK
+            else self._remember is Remember.ALWAYS,
         )
-        await self._store.create(session)
         log.info(
             "signed_in",
             user=user.id,
-            session=fingerprint(session.id),
+            session=fingerprint(begun.session.id),
             request_id=request.request_id,
         )
-        return set_cookie(self._cookie, token, max_age=session.ends_at - now)
+        return self._visitors.given(request, begun)
 
     def _page(
         self,
@@ -163,6 +170,7 @@ class SignIn:
         error: str = "",
         tried: str = "",
         username: str = "",
+        remember: bool = False,
         signed_in_as: str = "",
     ) -> Answer:
         token, cookies = self._visitors.form_token(request)
@@ -184,6 +192,8 @@ class SignIn:
             error=error,
             tried=tried,
             username=username,
+            ask_to_remember=self._remember is Remember.ASK,
+            remember=remember,
             signed_in_as=signed_in_as,
         )
 
@@ -224,6 +234,10 @@ def _code(error: IdentityError) -> str:
             return "SignInBusy"
         case _FormExpired():
             return "MissingCSRF"
+        case SignInDenied():
+            return "AccessDenied"
+        case CallbackFailed():
+            return "Configuration"
         case _:
             return "CredentialsSignin"
 

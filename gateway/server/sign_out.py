@@ -5,14 +5,12 @@ from __future__ import annotations
 import structlog
 
 from gateway.errors import Reason
-from gateway.model import CookieShape
-from gateway.rules.set_cookie import clear_cookie
 from gateway.server import pages
 from gateway.server.answers import Answer, PageRequest
 from gateway.server.forms import read_form, read_query
 from gateway.server.replies import redirect, reply, wants_json
-from gateway.server.visitors import Headers, Sessions, Visitors
-from gateway.stores.protocol import SessionStore
+from gateway.server.visitors import Visitors
+from gateway.stores.keeper import Keeper
 
 log = structlog.get_logger(__name__)
 
@@ -26,16 +24,12 @@ class SignOut:
         visitors: Visitors,
         login_path: str,
         public_url: str,
-        cookie: CookieShape,
-        store: SessionStore,
-        sessions: Sessions,
+        keeper: Keeper,
     ) -> None:
         self._visitors = visitors
         self._login_path = login_path
         self._public_url = public_url
-        self._cookie = cookie
-        self._store = store
-        self._sessions = sessions
+        self._keeper = keeper
 
     async def ask(self, request: PageRequest) -> Answer:
         """Ask whether to sign out; whoever is not signed in is told that it is done."""
@@ -64,12 +58,9 @@ class SignOut:
             name = await self._visitors.name(request)
             return self._page(request, address, name, expired=True)
         key = self._visitors.key(request)
-        if key is not None:
-            ended = await self._store.delete(key)
-            self._sessions.forget(key)
-            if ended:
-                log.info("signed_out", request_id=request.request_id)
-        headers: Headers = (("Set-Cookie", clear_cookie(self._cookie)),)
+        if key is not None and await self._keeper.end(key):
+            log.info("signed_out", request_id=request.request_id)
+        headers = self._visitors.cleared(request)
         # Asking again is how the page that says "signed out" is reached: nobody is there any more.
         done = self._visitors.return_to(address) if address else f"{self._login_path}/signout"
         if as_json:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from gateway.formats.token import key_of
-from gateway.model import CookieShape, Lifetime, Session, SessionKey
+from gateway.model import Lifetime, SealedSession, Session, SessionKey
 from gateway.rules import csrf
 from gateway.rules.redirects import safe_return_to
 from gateway.rules.sessions import due, is_over
 from gateway.rules.set_cookie import set_cookie
 from gateway.server.answers import PageRequest
-
-Headers = tuple[tuple[str, str], ...]
+from gateway.server.session_cookie import Headers, SessionCookies
+from gateway.stores.keeper import Begun, Visit
 
 
 class Held(Protocol):
@@ -49,10 +48,11 @@ class Visitors:
         *,
         public_url: str,
         login_path: str,
-        cookie: CookieShape,
+        cookies: SessionCookies,
         secrets: tuple[str, ...],
         lifetime: Lifetime,
         sessions: Sessions,
+        renew: Callable[[Session], Awaitable[Begun | None]],
         wall: Callable[[], float],
         random: Callable[[int], bytes],
     ) -> None:
@@ -60,28 +60,49 @@ class Visitors:
             raise ValueError("forms cannot be protected without a secret")
         self._public_url = public_url
         self._login_path = login_path
-        self._cookie = cookie
+        self._cookies = cookies
         self._csrf_cookie = csrf.cookie_shape(public_url)
         self._secrets = secrets
         self._lifetime = lifetime
         self._sessions = sessions
+        self._renew = renew
         self._wall = wall
         self._random = random
 
     def key(self, request: PageRequest) -> SessionKey | None:
-        """Return under what the store would keep the session of the cookie that was sent."""
-        return key_of(request.cookies.get(self._cookie.name, ""))
+        """Return the key of the session whose cookie was sent, if it could be one."""
+        return self._cookies.key(request.cookies)
+
+    def given(self, request: PageRequest, begun: Begun) -> Headers:
+        """Return the header fields that give the visitor a session."""
+        return self._cookies.given(begun, request.headers.get("Cookie", ""))
+
+    def cleared(self, request: PageRequest) -> Headers:
+        """Return the header fields that take it away."""
+        return self._cookies.cleared(request.headers.get("Cookie", ""))
+
+    def visit(self, request: PageRequest) -> Visit:
+        """Return from where the visitor comes, for a session that is to remember it."""
+        return Visit(device=request.headers.get("User-Agent", ""), address=request.client)
 
     async def session(self, request: PageRequest) -> Session | None:
-        """Return the visitor's session, if it is alive; this counts as use of it."""
+        """Return the session of a visitor who is signed in; this counts as use of it."""
         key = self.key(request)
         held = None if key is None else await self._sessions.get(key)
         now = self._wall()
-        if held is None or is_over(held.session, now):
+        if held is None or held.session.anonymous or is_over(held.session, now):
             return None
         if due(held.session, self._lifetime, now=now):
             held = self._sessions.touch_soon(held.session)
         return held.session
+
+    async def kept(self, request: PageRequest) -> tuple[Session | None, Headers]:
+        """Return the session as well, and header fields that keep it, where its cookie does."""
+        session = await self.session(request)
+        if not isinstance(session, SealedSession) or session.renewal is None:
+            return session, ()
+        begun = await self._renew(session)
+        return (session, ()) if begun is None else (begun.session, self.given(request, begun))
 
     async def name(self, request: PageRequest) -> str:
         """Return what a visitor who is signed in is called; empty for anybody else."""

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-
-import structlog
 
 from gateway.errors import StoreUnavailable
 from gateway.model import Lifetime, Session, SessionKey
 from gateway.rules.sessions import is_over, touched
+from gateway.stores.absent import Absent
+from gateway.stores.breaker import GuardedStore
+from gateway.stores.held import Held
 from gateway.stores.protocol import SessionStore, Watcher
-
-log = structlog.get_logger()
+from gateway.stores.touches import Touches
+from gateway.stores.unverified import Unverified
 
 _TOGETHER = 0.002
-"""Seconds that a question waits at most for a command under way, to go out with others after it.
-
-A command costs much more than a key in it: 38 us against 3 in Redis.
-"""
-_TOUCHES_AT_ONCE = 16
-_TOUCHES_PENDING = 10_000
-
-
-@dataclass(slots=True, eq=False)
-class Held:
-    """A session, and what its caller made of it: the same object while the copy is kept."""
-
-    session: Session
-    caller: object | None = None
-    """Free for whoever asks, such as the headers built from this session. None at first."""
+"""Seconds that a question waits at most for a command under way, to go out with others after it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,8 +33,13 @@ class CachedSessions(Watcher):
     """Answers from memory where it can, and asks the store as seldom as it can where it cannot.
 
     A copy is kept only while the store's changes are heard, and is dropped when its session
-    changes. With ``enabled=False`` nothing is kept, and every request asks the store; those of one
-    turn of the event loop still go out together.
+    changes. Copies from before contact was lost are given to those alone who accept stale ones.
+    With ``enabled=False`` nothing is kept, and every request asks the store; those of one turn of
+    the event loop still go out together.
+
+    Args:
+        wall: Returns Unix seconds.
+        clock: Returns seconds that never go back.
     """
 
     def __init__(
@@ -56,27 +49,36 @@ class CachedSessions(Watcher):
         enabled: bool,
         lifetime: Lifetime,
         wall: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
         max_entries: int = 50_000,
     ) -> None:
-        self._store = store
         self._enabled = enabled
         self._lifetime = lifetime
         self._wall = wall
+        self._clock = clock
+        self._store = GuardedStore(store, clock=clock)
+        self._find = store.find
         # Two generations: when the younger is half of what is allowed, the older goes. What was
         # used in between has moved to the younger, so it stays; no use costs a reordering.
         self._young: dict[SessionKey, Held] = {}
         self._old: dict[SessionKey, Held] = {}
         self._half = max(1, max_entries // 2)
         self._trusted = False
+        self._absent = Absent()
+        self._unverified = Unverified()
         # An answer is kept only if its question still stands here when it comes: a change heard
         # meanwhile strikes the question, since the answer may be from before it.
         self._asked: dict[SessionKey, _Question] = {}
         self._unsent: list[_Question] = []
         self._loads: set[asyncio.Task[None]] = set()
-        self._touches: dict[SessionKey, Session] = {}
-        self._touching: asyncio.Task[None] | None = None
+        self._touches = Touches(store, self._store)
         if enabled:
             store.watch(self)
+
+    @property
+    def resting(self) -> bool:
+        """Whether the store has not answered lately, and is not asked."""
+        return self._store.resting
 
     def peek(self, key: SessionKey, now: float) -> Held | None:
         """Return the session if it is known without asking; None means: ask."""
@@ -89,8 +91,12 @@ class CachedSessions(Watcher):
         # A copy that has expired here may have been extended by another process.
         return held if now < held.session.expires_at else None
 
-    async def get(self, key: SessionKey) -> Held | None:
+    async def get(self, key: SessionKey, *, stale_for: float = 0.0) -> Held | None:
         """Return the live session under this key, from the store if need be.
+
+        Args:
+            stale_for: Where the store cannot be asked: how many seconds ago what is returned may
+                have been true. It is marked as stale.
 
         Raises:
             StoreUnavailable: Nobody knows whether there is one.
@@ -98,6 +104,96 @@ class CachedSessions(Watcher):
         held = self.peek(key, self._wall())
         if held is not None:
             return held
+        if self._absent.holds(key, self._clock()):
+            return None
+        try:
+            return await self._ask(key)
+        except StoreUnavailable:
+            if not stale_for:
+                raise
+            now, wall = self._clock(), self._wall()
+            held = self._unverified.get(key, at_most=stale_for, now=now, wall=wall)
+            if held is None:
+                raise
+            return held
+
+    async def current(self, session: Session) -> Held | None:
+        """Return what a session is by now, wherever a new token has moved it; None: it is over.
+
+        Raises:
+            StoreUnavailable: Nobody knows.
+        """
+        held = await self.get(session.key)
+        if held is not None and held.session.replaced_by is not None:
+            return await self.get(held.session.replaced_by)
+        if held is None:
+            moved = await self._find(session.id)
+            return Held(moved) if moved is not None and moved.replaces == session.key else None
+        return held
+
+    def changed(self, key: SessionKey) -> None:
+        """Drop the copy of this session, and keep no answer that is on its way."""
+        self._young.pop(key, None)
+        self._old.pop(key, None)
+        self._asked.pop(key, None)
+        self._absent.forget(key)
+        self._unverified.drop(key)
+
+    forget = changed
+    """For who has just changed a session and does not wait until the store tells."""
+
+    def trust(self, trusted: bool) -> None:
+        """Keep copies only while changes are heard; those of before are true no longer for sure."""
+        if trusted:
+            if not self._store.resting:  # else they are needed until it answers
+                self._unverified.clear()
+        elif self._trusted and (self._young or self._old or not self._store.resting):
+            # Heard for a moment while nothing was read: what there was before is as true as then.
+            self._unverified.take(self._young, self._old, now=self._clock())
+        self._trusted = trusted
+        self._young = {}
+        self._old = {}
+        self._absent.clear()
+        self._asked.clear()
+
+    def touch_soon(self, session: Session) -> Held:
+        """Move the session's expiry: here at once, in the store soon after."""
+        held = Held(touched(session, self._lifetime, now=self._wall()))
+        # Only in place of this very copy: what was revoked or changed since must not come back.
+        copy = self._young.get(session.key)
+        if copy is not None and copy.session is session:
+            self._young[session.key] = held
+        self._touches.add(held.session)
+        return held
+
+    def slide(self, session: Session) -> Session:
+        """Move the session's expiry, for who needs no more of it."""
+        return self.touch_soon(session).session
+
+    def key_of(self, session: Session) -> SessionKey:
+        """Return the session's key."""
+        return session.key
+
+    def steady(self, key: SessionKey) -> str:
+        """Return what stays the same for a session while its token does."""
+        return key
+
+    async def close(self, *, within: float = 2.0) -> None:
+        """Write the touches that are pending, for at most so many seconds, and stop."""
+        self.trust(False)
+        await self._touches.close(within)
+        await self._store.close()
+        for task in self._loads:
+            task.cancel()
+        await asyncio.gather(*self._loads, return_exceptions=True)
+
+    def _keep(self, key: SessionKey, held: Held) -> None:
+        if len(self._young) >= self._half:
+            self._old = self._young
+            self._young = {}
+        self._young[key] = held
+
+    async def _ask(self, key: SessionKey) -> Held | None:
         loop = asyncio.get_running_loop()
         question = self._asked.get(key)
         if question is None:
@@ -112,56 +208,6 @@ class CachedSessions(Watcher):
         answer: asyncio.Future[Held | None] = loop.create_future()
         question.waiting.append(answer)
         return await answer
-
-    def changed(self, key: SessionKey) -> None:
-        """Drop the copy of this session, and keep no answer that is on its way."""
-        self._young.pop(key, None)
-        self._old.pop(key, None)
-        self._asked.pop(key, None)
-
-    forget = changed
-    """For who has just changed a session and does not wait until the store tells."""
-
-    def trust(self, trusted: bool) -> None:
-        """Drop every copy, and keep new ones only while changes are heard."""
-        self._trusted = trusted
-        self._young.clear()
-        self._old.clear()
-        self._asked.clear()
-
-    def touch_soon(self, session: Session) -> Held:
-        """Move the session's expiry: here at once, in the store soon after.
-
-        A touch that fails is logged and refuses nobody: the session keeps the expiry it had.
-        """
-        held = Held(touched(session, self._lifetime, now=self._wall()))
-        key = session.key
-        # Only in place of this very copy: what was revoked or changed since must not come back.
-        copy = self._young.get(key)
-        if copy is not None and copy.session is session:
-            self._young[key] = held
-        if key not in self._touches and len(self._touches) >= _TOUCHES_PENDING:
-            return held
-        self._touches[key] = held.session
-        if self._touching is None:
-            self._touching = asyncio.get_running_loop().create_task(self._write_touches())
-        return held
-
-    async def close(self, *, within: float = 2.0) -> None:
-        """Write the touches that are pending, for at most so many seconds, and stop."""
-        self.trust(False)
-        if self._touching is not None:
-            await asyncio.wait((self._touching,), timeout=within)
-        tasks = [task for task in (self._touching, *self._loads) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _keep(self, key: SessionKey, held: Held) -> None:
-        if len(self._young) >= self._half:
-            self._old = self._young
-            self._young = {}
-        self._young[key] = held
 
     def _send(self) -> None:
         if not self._unsent:
@@ -180,6 +226,7 @@ class CachedSessions(Watcher):
         self._send()
 
     async def _load(self, questions: list[_Question]) -> None:
+        asked_at = self._clock()
         try:
             sessions = await self._store.load([question.key for question in questions])
         except asyncio.CancelledError:
@@ -188,11 +235,19 @@ class CachedSessions(Watcher):
         except Exception as exc:  # a bug as well: nobody may wait for ever
             self._fail(questions, exc)
             return
+        if self._trusted:
+            self._unverified.clear()
         now = self._wall()
         for question, session in zip(questions, sessions, strict=True):
+            key = question.key
             held = None if session is None or is_over(session, now) else Held(session)
-            if self._strike(question) and held is not None:
-                self._keep(question.key, held)
+            if self._strike(question):
+                if held is None:
+                    self._absent.add(key, self._clock())
+                else:
+                    self._keep(key, held)
+            elif not self._trusted:
+                self._unverified.learn(key, None if held is None else held.session, asked_at)
             for answer in question.waiting:
                 if not answer.done():
                     answer.set_result(held)
@@ -210,18 +265,3 @@ class CachedSessions(Watcher):
             return False
         del self._asked[question.key]
         return True
-
-    async def _write_touches(self) -> None:
-        try:
-            while self._touches:
-                batch = list(self._touches.values())[:_TOUCHES_AT_ONCE]
-                for session in batch:
-                    del self._touches[session.key]
-                results = await asyncio.gather(
-                    *map(self._store.touch, batch), return_exceptions=True
-                )
-                failed = [result for result in results if isinstance(result, BaseException)]
-                if failed:
-                    log.warning("touch_failed", sessions=len(failed), error=str(failed[0]))
-        finally:
-            self._touching = None

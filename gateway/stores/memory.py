@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
 from gateway.model import Session, SessionId, SessionKey
 from gateway.rules.sessions import is_over
@@ -43,33 +44,57 @@ class MemoryStore:
 
     async def create(self, session: Session) -> None:
         """Keep a new session, and forget a few that have expired."""
-        self._sessions[session.key] = session
-        self._keys[session.id] = session.key
-        self._of_user.setdefault(session.user.id, set()).add(session.key)
-        self._to_examine.append(session.key)
+        self._put(session)
+        self._tell(session.key)
         self._sweep()
 
     async def touch(self, session: Session) -> None:
         """Move the expiry of a session that is still there."""
         kept = self._live(session.key)
         if kept is not None and kept.touched_at <= session.touched_at:
-            self._sessions[session.key] = Session(
-                key=kept.key,
-                id=kept.id,
-                user=kept.user,
-                created_at=kept.created_at,
-                ends_at=kept.ends_at,
+            self._sessions[session.key] = replace(
+                kept,
                 touched_at=session.touched_at,
                 expires_at=min(session.expires_at, kept.ends_at),
             )
+
+    async def update(self, session: Session) -> bool:
+        """Write a session anew, but for its key, ids and times."""
+        kept = self._same(session)
+        if kept is None:
+            return False
+        self._sessions[kept.key] = replace(
+            session,
+            created_at=kept.created_at,
+            ends_at=kept.ends_at,
+            touched_at=kept.touched_at,
+            expires_at=kept.expires_at,
+        )
+        self._tell(kept.key)
+        return True
+
+    async def replace(self, old: Session, new: Session, *, left: Session | None = None) -> bool:
+        """Put one session in another's place."""
+        if self._same(old) is None:
+            return False
+        self._remove(old.key)
+        self._put(new)
+        if left is not None:
+            self._sessions[left.key] = left
+            self._to_examine.append(left.key)
+        self._tell(old.key)
+        return True
 
     async def delete(self, key: SessionKey) -> bool:
         """End a session; True if it was there."""
         live = self._live(key) is not None
         self._remove(key)
-        for watcher in self._watchers:
-            watcher.changed(key)
+        self._tell(key)
         return live
+
+    async def delete_many(self, keys: Sequence[SessionKey]) -> int:
+        """End several sessions."""
+        return sum([await self.delete(key) for key in dict.fromkeys(keys)])
 
     async def find(self, session_id: SessionId) -> Session | None:
         """Return the live session with this public id."""
@@ -85,7 +110,7 @@ class MemoryStore:
         """Go through all live sessions."""
         for key in list(self._sessions):
             session = self._live(key)
-            if session is not None:
+            if session is not None and session.replaced_by is None:
                 yield session
 
     def watch(self, watcher: Watcher) -> None:
@@ -96,6 +121,22 @@ class MemoryStore:
     def _live(self, key: SessionKey) -> Session | None:
         session = self._sessions.get(key)
         return None if session is None or is_over(session, self._wall()) else session
+
+    def _same(self, session: Session) -> Session | None:
+        """Return what is kept of this very session, if it lives and was not replaced."""
+        kept = self._live(session.key)
+        return kept if kept is not None and self._keys.get(session.id) == session.key else None
+
+    def _tell(self, key: SessionKey) -> None:
+        for watcher in self._watchers:
+            watcher.changed(key)
+
+    def _put(self, session: Session) -> None:
+        self._sessions[session.key] = session
+        self._keys[session.id] = session.key
+        if not session.anonymous:
+            self._of_user.setdefault(session.user.id, set()).add(session.key)
+        self._to_examine.append(session.key)
 
     def _sweep(self) -> None:
         now = self._wall()
@@ -113,8 +154,10 @@ class MemoryStore:
         session = self._sessions.pop(key, None)
         if session is None:
             return
+        if session.replaced_by is not None:
+            return  # its id is the new one's by now
         self._keys.pop(session.id, None)
-        keys = self._of_user[session.user.id]
+        keys = self._of_user.get(session.user.id, set())
         keys.discard(key)
         if not keys:
-            del self._of_user[session.user.id]
+            self._of_user.pop(session.user.id, None)

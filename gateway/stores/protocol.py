@@ -15,7 +15,11 @@ class Watcher(Protocol):
     """
 
     def changed(self, key: SessionKey) -> None:
-        """The session under this key was changed or removed, by anybody."""
+        """The session under this key was changed or removed, by anybody; or made, in this process.
+
+        That somebody else has made one need not be told: a key is random, so nobody has asked
+        before.
+        """
 
     def trust(self, trusted: bool) -> None:
         """Say whether changes are heard at all. From True on, they are; on False, copies count as
@@ -23,8 +27,34 @@ class Watcher(Protocol):
         """
 
 
+class Codec(Protocol):
+    """Turns a session into the bytes that a store keeps of it, and back; knows about secrets, so
+    that stores need not.
+
+    Neither holds ``touched_at`` and ``expires_at``, which a store keeps beside them.
+    """
+
+    def encode(self, session: Session) -> bytes:
+        """Return what is kept of a session, good under its key alone."""
+        ...
+
+    def decode(
+        self, key: SessionKey, payload: bytes, touched_at: float, expires_at: float
+    ) -> Session:
+        """Return the session that is kept under this key.
+
+        Raises:
+            CorruptRecord: It cannot be read: not ours, newer than we are, or sealed under a secret
+                that we do not have.
+        """
+        ...
+
+
 class SessionStore(Protocol):
     """Keeps sessions by the hash of their token.
+
+    A session that nobody has signed in to (``Session.anonymous``) is no user's: ``of_user`` never
+    finds it.
 
     Every method raises ``StoreUnavailable`` when the backend does not answer within the store's
     time limit, and nothing else for a fault of the backend.
@@ -55,8 +85,37 @@ class SessionStore(Protocol):
         Never brings back one that was deleted, and changes nothing else of it.
         """
 
+    async def update(self, session: Session) -> bool:
+        """Write anew what is kept of a session, but for its key, ids and times; True if it was
+        there.
+
+        It is there if what lies under its key is alive and has its id: what was deleted, expired or
+        replaced meanwhile does not come back. Of two updates the later one counts. Its
+        ``touched_at`` and ``expires_at`` stay as the store has them, and copies are told.
+        """
+        ...
+
+    async def replace(self, old: Session, new: Session, *, left: Session | None = None) -> bool:
+        """Put one session in another's place, in one step; True if it was done.
+
+        Done only if what lies under ``old.key`` is alive, has ``old.id``, and was not replaced
+        itself: of many who try at once, one succeeds. The new one may have the key of the old one,
+        or its id, or its user, or none of them.
+
+        Args:
+            left: What stays under the old key (which it has, too) until its own ``expires_at``;
+                its ``replaced_by`` is set. ``load`` alone finds it: no id, user or ``all`` does.
+                It cannot be touched beyond its ``ends_at``, updated or replaced; deleting it takes
+                nothing else away.
+        """
+        ...
+
     async def delete(self, key: SessionKey) -> bool:
         """End a session; True if it was there."""
+
+    async def delete_many(self, keys: Sequence[SessionKey]) -> int:
+        """End several sessions at once; return how many were there."""
+        ...
 
     async def find(self, session_id: SessionId) -> Session | None:
         """Return the live session with this public id."""

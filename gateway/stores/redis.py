@@ -1,4 +1,4 @@
-"""Sessions in Redis 6 or newer: shared by many processes and machines."""
+"""Sessions in Redis 6 or newer, alone, with Sentinels or as a Cluster: shared by many machines."""
 
 from __future__ import annotations
 
@@ -6,75 +6,60 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
 
 import structlog
-from redis import asyncio as aioredis
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
-from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.errors import CorruptRecord, StoreUnavailable
 from gateway.model import Session, SessionId, SessionKey
+from gateway.rules.redis_urls import parse_redis_url
 from gateway.rules.sessions import is_over
-from gateway.stores.protocol import Watcher
+from gateway.stores import redis_layout as layout
+from gateway.stores.codec import PLAIN
+from gateway.stores.protocol import Codec, Watcher
 from gateway.stores.redis_changes import Changes
-from gateway.stores.redis_layout import (
-    CREATE,
-    PREFIX,
-    TOUCH,
-    digits,
-    id_key,
-    milliseconds,
-    read,
-    user_key,
-    write,
-)
+from gateway.stores.redis_deployments import open_servers
+from gateway.stores.redis_link import Command, Refused
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
 
 _PAGE = 500
-_CONNECTIONS = 32
+_TRIES = 4
+_MARKED_FOR = 10.0
+_LITTER_AFTER = 60.0
 
 
 class RedisStore:
     """A ``SessionStore`` in Redis.
 
-    ``gateway:session:{key}`` holds a session; ``gateway:id:{id}`` its key; ``gateway:user:{id}``
-    the keys of a user's sessions, sorted by when they end at the latest. The latter two may name
-    sessions that are gone, never the other way round.
+    ``gateway:session:{key}`` holds a session; ``gateway:id:{id}`` leads to its key; and
+    ``gateway:user:{id}`` lists the keys of a user's sessions, sorted by when they end at the
+    latest. On a Cluster these lie on different servers. So nothing is written in one step, but in
+    an order that is safe wherever it breaks off: what leads to a session comes before it and goes
+    after it, and may name one that is gone, never the other way round.
     """
 
     def __init__(
-        self, url: str, *, timeout: float = 1.0, wall: Callable[[], float] = time.time
+        self,
+        url: str,
+        *,
+        timeout: float = 1.0,
+        wall: Callable[[], float] = time.time,
+        codec: Codec = PLAIN,
     ) -> None:
         self._timeout = timeout
         self._wall = wall
+        self._codec = codec
         try:
-            self._pool = aioredis.ConnectionPool.from_url(
-                url,
-                protocol=3,
-                # Our own time limit covers a whole call; redis-py's makes a task for each write.
-                socket_timeout=None,
-                socket_connect_timeout=timeout,
-                # Once, and at once: after a restart of Redis the first use finds a dead connection.
-                retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-                maint_notifications_config=MaintNotificationsConfig(enabled=False),
-            )
-            self._connection()  # refuses options that are none
-        except (ValueError, TypeError, RedisError):
-            # Neither the message nor the cause: both may quote the password.
-            raise StoreUnavailable("session.store is not a Redis URL") from None
-        self._redis = aioredis.Redis.from_pool(self._pool)
-        self._create = self._redis.register_script(CREATE)
-        self._touch = self._redis.register_script(TOUCH)
-        self._idle: list[AbstractConnection] = []
-        self._places = asyncio.Semaphore(_CONNECTIONS)
-        self._changes = Changes(self._connection, timeout)
+            self._servers = open_servers(parse_redis_url(url), timeout)
+        except ValueError as exc:
+            raise StoreUnavailable(f"session.store is not a Redis URL: {exc}") from None
+        self._changes = Changes(self._servers, timeout)
+        self._absent: dict[SessionKey, float] = {}
 
     async def open(self) -> None:
         """Return if Redis answers."""
@@ -83,79 +68,106 @@ class RedisStore:
     async def close(self) -> None:
         """Close every connection."""
         await self._changes.close()
-        while self._idle:
-            with contextlib.suppress(RedisError, OSError):
-                await self._idle.pop().disconnect()
-        with contextlib.suppress(RedisError, OSError):
-            await self._redis.aclose()
-            await self._pool.aclose()
+        await self._servers.close()
 
     async def ping(self) -> None:
         """Return if Redis answers."""
-        await self._command("PING")
+        await self._call(self._servers.ping)
 
     async def load(self, keys: Sequence[SessionKey]) -> list[Session | None]:
         """Return the session under each key."""
-        values = await self._call(lambda: self._values(keys)) if keys else []
-        return [self._session(key, value) for key, value in zip(keys, values, strict=True)]
+        if not keys:
+            return []
+        return list(map(self._session, keys, await self._values(keys)))
 
     async def create(self, session: Session) -> None:
         """Keep a new session until it expires."""
-        await self._call(
-            lambda: self._create(
-                keys=[PREFIX + session.key, id_key(session.id), user_key(session.user.id)],
-                args=[
-                    write(session),
-                    session.key,
-                    milliseconds(session.ends_at),
-                    milliseconds(session.expires_at),
-                    milliseconds(self._wall()),
-                ],
-            )
-        )
+        now = self._wall()
+        await self._run(layout.index(session, now))
+        value = layout.value(self._codec, session)
+        await self._run([layout.put(session, value, now)])
+        self._changes.tell(session.key)
 
     async def touch(self, session: Session) -> None:
         """Move the expiry of a session that is still there."""
-        await self._call(
-            lambda: self._touch(
-                keys=[PREFIX + session.key],
-                args=[
-                    digits(session.touched_at),
-                    digits(session.expires_at),
-                    milliseconds(session.expires_at),
-                    digits(self._wall()),
-                ],
+        await self._run([layout.touch(session, self._wall())])
+
+    async def update(self, session: Session) -> bool:
+        """Write a session anew, but for its key, ids and times."""
+        for _ in range(_TRIES):
+            kept, before = await self._same(session)
+            if kept is None:
+                return False
+            after = self._codec.encode(
+                replace(session, created_at=kept.created_at, ends_at=kept.ends_at)
             )
-        )
+            [done] = await self._run([layout.update(session.key, before, after)])
+            if done:
+                self._changes.tell(session.key)
+                return True
+        raise StoreUnavailable("Redis: too many changes to one session at once")
+
+    async def replace(self, old: Session, new: Session, *, left: Session | None = None) -> bool:
+        """Put one session in another's place: it is done when the old record gives way."""
+        now = self._wall()
+        if left is None:
+            # Tells a second try, after a lost answer, that the first one did it.
+            left = replace(old, replaced_by=new.key, ends_at=now, expires_at=now)
+        same_key = new.key == old.key
+        if (await self._same(old))[0] is None:
+            return False
+        await self._run(layout.index(new, now))
+        value = layout.value(self._codec, new)
+        if same_key:
+            done = await self._give_way(old, value, new.expires_at - now)
+        else:
+            await self._run([layout.put(new, value, now)])
+            seconds = max(left.expires_at - now, _MARKED_FOR)
+            done = await self._give_way(old, layout.value(self._codec, left), seconds)
+        gone, stays = (old, new) if done else (new, old)
+        # A failure from here on makes nothing untrue.
+        with contextlib.suppress(StoreUnavailable):
+            if not (done or same_key):
+                await self._run([layout.take(new.key)])
+            needed = layout.unindex(stays)
+            await self._run([c for c in layout.unindex(gone) if c not in needed])
+        self._changes.tell(old.key)
+        return done
 
     async def delete(self, key: SessionKey) -> bool:
         """End a session; True if it was there."""
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.get(PREFIX + key)
-            pipe.delete(PREFIX + key)
-            value, _ = await self._call(pipe.execute)
-        self._changes.tell(key)
-        session = self._session(key, value)
-        if session is None:
-            return False
-        # The session is over. What still names it is tidied whenever it is used, or expires.
-        with contextlib.suppress(StoreUnavailable):
-            await self._command("DEL", id_key(session.id))
-            await self._command("ZREM", user_key(session.user.id), key)
-        return True
+        return await self.delete_many([key]) > 0
+
+    async def delete_many(self, keys: Sequence[SessionKey]) -> int:
+        """End several sessions."""
+        wanted = list(dict.fromkeys(keys))
+        if not wanted:
+            return 0
+        values = await self._run([layout.take(key) for key in wanted])
+        for key in wanted:
+            self._changes.tell(key)
+        sessions = [s for s in map(self._session, wanted, values) if s is not None]
+        # They are over. What still leads to them is tidied whenever it is used, or expires.
+        tidy = [c for s in sessions if s.replaced_by is None for c in layout.unindex(s)]
+        if tidy:
+            with contextlib.suppress(StoreUnavailable):
+                await self._run(tidy)
+        return len(sessions)
 
     async def find(self, session_id: SessionId) -> Session | None:
         """Return the live session with this public id."""
-        key = await self._command("GET", id_key(session_id))
-        if key is None:
+        [keys] = await self._run([("GET", layout.id_name(session_id))])
+        if keys is None:
             return None
-        [session] = await self.load([SessionKey(key.decode())])
-        return session
+        for session in await self.load([SessionKey(key.decode()) for key in keys.split()]):
+            if session is not None and session.id == session_id and session.replaced_by is None:
+                return session
+        return None
 
     async def of_user(self, user_id: str) -> list[Session]:
         """Return a user's live sessions, the newest first."""
-        name = user_key(user_id)
-        members = await self._command("ZRANGE", name, 0, -1)
+        name = layout.user_name(user_id)
+        [members] = await self._run([("ZRANGE", name, 0, -1)])
         keys = [SessionKey(member.decode()) for member in members]
         live: list[Session] = []
         for start in range(0, len(keys), _PAGE):
@@ -164,76 +176,85 @@ class RedisStore:
 
     async def all(self) -> AsyncIterator[Session]:
         """Go through all live sessions; one may come twice while Redis resizes its table."""
-        cursor = 0
-        while True:
-            cursor, names = await self._command(
-                "SCAN", cursor, "MATCH", PREFIX + "*", "COUNT", _PAGE
-            )
-            keys = [SessionKey(name.decode().removeprefix(PREFIX)) for name in set(names)]
-            for session in filter(None, await self.load(keys)):
-                yield session
-            if not cursor:
-                return
+        await self.ping()  # so that the servers are known
+        for node in self._servers.primaries():
+            cursor = 0
+            while True:
+                page = partial(node.scan, cursor, layout.PREFIX + "*", _PAGE)
+                cursor, names = await self._call(page)
+                keys = [SessionKey(name.removeprefix(layout.PREFIX)) for name in names]
+                for session in await self.load(keys):
+                    if session is not None and session.replaced_by is None:
+                        yield session
+                if not cursor:
+                    break
 
     def watch(self, watcher: Watcher) -> None:
         """Tell this watcher of every change, whoever makes it."""
         self._changes.watch(watcher)
 
     async def _page(self, name: str, keys: Sequence[SessionKey]) -> list[Session]:
-        values = await self._call(lambda: self._values(keys))
-        gone = [key for key, value in zip(keys, values, strict=True) if value is None]
-        if gone:
-            await self._command("ZREM", name, *gone)
-        return list(filter(None, map(self._session, keys, values)))
+        values = await self._values(keys)
+        absent = [key for key, value in zip(keys, values, strict=True) if value is None]
+        if litter := self._litter(absent):
+            await self._run([("ZREM", name, *litter)])
+        sessions = filter(None, map(self._session, keys, values))
+        return [session for session in sessions if session.replaced_by is None]
 
-    async def _values(self, keys: Sequence[SessionKey]) -> list[bytes | None]:
+    def _litter(self, absent: Sequence[SessionKey]) -> list[SessionKey]:
+        # Seen twice with a pause between: one that is just being made is in the list before it is
+        # there, and must stay.
+        now = self._wall()
+        if len(self._absent) > _PAGE:
+            self._absent.clear()
+        litter = [k for k in absent if self._absent.setdefault(k, now) <= now - _LITTER_AFTER]
+        for key in litter:
+            del self._absent[key]
+        return litter
+
+    async def _same(self, session: Session) -> tuple[Session | None, bytes]:
+        [value] = await self._values([session.key])
+        kept = self._session(session.key, value)
+        if kept is None or kept.id != session.id or kept.replaced_by is not None:
+            return None, b""
+        return kept, layout.record(value)
+
+    async def _give_way(self, old: Session, value: bytes, seconds: float) -> bool:
+        for _ in range(_TRIES):
+            [before] = await self._values([old.key])
+            if before is not None and layout.record(before) == layout.record(value):
+                return True  # by a try whose answer was lost
+            kept, record = await self._same(old)
+            if kept is None:
+                return False
+            if (await self._run([layout.swap(old.key, record, value, seconds)]))[0]:
+                return True
+        raise StoreUnavailable("Redis: too many changes to one session at once")
+
+    async def _values(self, keys: Sequence[SessionKey]) -> list[Any]:
+        return await self._call(lambda: self._servers.values([*map(layout.name, keys)]))
+
+    async def _run(self, commands: Sequence[Command]) -> list[Any]:
+        answers = await self._call(lambda: self._servers.run(commands))
+        for answer in answers:
+            if isinstance(answer, Refused):
+                raise StoreUnavailable(f"Redis: {answer}")
+        return answers
+
+    async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
         try:
-            return await self._mget(keys)
-        except RedisConnectionError:
-            # After a restart of Redis all idle connections are as dead as this one.
-            while self._idle:
-                await self._idle.pop().disconnect(nowait=True)
-            return await self._mget(keys)
-
-    async def _mget(self, keys: Sequence[SessionKey]) -> list[bytes | None]:
-        # Not through the client, whose bookkeeping around a command costs as much again: 75 µs
-        # against 44 for one key, in one run on a busy machine.
-        connection = self._idle.pop() if self._idle else self._connection()
-        try:
-            if not connection.is_connected:
-                await connection.connect()  # type: ignore[no-untyped-call]
-            names = [PREFIX + key for key in keys]
-            await connection.send_command("MGET", *names, check_health=False)
-            values: list[bytes | None] = await connection.read_response()
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        self._idle.append(connection)
-        return values
-
-    def _connection(self) -> AbstractConnection:
-        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        return connection
-
-    async def _command(self, *words: str | int) -> Any:
-        return await self._call(
-            lambda: self._redis.execute_command(*words)  # type: ignore[no-untyped-call]
-        )
-
-    async def _call(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        try:
-            async with asyncio.timeout(self._timeout), self._places:
+            async with asyncio.timeout(self._timeout):
                 return await call()
         except TimeoutError as exc:
             raise StoreUnavailable(f"Redis did not answer within {self._timeout:g} s") from exc
-        except (RedisError, OSError) as exc:
+        except (Refused, OSError) as exc:
             raise StoreUnavailable(f"Redis: {exc}") from exc
 
     def _session(self, key: SessionKey, value: bytes | None) -> Session | None:
         if value is None:
             return None
         try:
-            session = read(key, value)
+            session = layout.read(self._codec, key, value)
         except CorruptRecord as exc:
             log.warning("corrupt_record", store="redis", session=key[:12], error=str(exc))
             return None

@@ -8,44 +8,48 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
 
 from gateway.model import SessionKey
 from gateway.stores.protocol import Watcher
 from gateway.stores.redis_layout import PREFIX
+from gateway.stores.redis_link import Command, RedisLink, Refused, connect
+from gateway.stores.redis_node import Node
+from gateway.stores.redis_servers import Servers
 
 log = structlog.get_logger()
 
-_PING_AFTER = 1.0
+_HEARTBEAT = 1.0
+_LOOK_AGAIN = 0.2
 _RETRY_FIRST = 0.05
-_RETRY_LAST = 2.0
+_RETRY_LAST = 1.0
 
 
 class Changes:
-    """Redis's own server-assisted invalidation, in broadcasting mode, on a connection of its own.
+    """Redis's own server-assisted invalidation, in broadcasting mode, on a connection of its own to
+    each primary.
 
     Redis names each key below our prefix that anybody changes, deletes, or lets expire; our own
     touches as well, so each costs every process that holds the session one more read of it. A
-    connection that is silent for two seconds, though asked, is lost: until it is back nothing held
-    counts as true.
+    connection that leaves a heartbeat unanswered is lost. Until every primary is heard again,
+    nothing held counts as true; nor does it when the sessions are spread over them anew.
 
     Source: https://redis.io/docs/latest/develop/reference/client-side-caching/
     """
 
-    def __init__(self, connect: Callable[[], AbstractConnection], timeout: float) -> None:
-        self._connect = connect
+    def __init__(self, servers: Servers, timeout: float) -> None:
+        self._servers = servers
         self._timeout = timeout
         self._watchers: list[Watcher] = []
+        self._ears: dict[Node, _Ear] = {}
         self._task: asyncio.Task[None] | None = None
         self._heard = False
-        self._retry = _RETRY_FIRST
+        servers.on_change(self._moved)
 
     def watch(self, watcher: Watcher) -> None:
         """Tell this watcher of every change from now on."""
         self._watchers.append(watcher)
         if self._task is None:
-            self._task = asyncio.create_task(self._follow(), name="redis-changes")
+            self._task = asyncio.create_task(self._look_round(), name="redis-changes")
         elif self._heard:
             watcher.trust(True)
 
@@ -56,70 +60,139 @@ class Changes:
 
     async def close(self) -> None:
         """Stop. Safe to call twice."""
+        tasks = [ear.task for ear in self._ears.values()]
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+            tasks.append(self._task)
             self._task = None
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._ears.clear()
+        self._judge()
         self._watchers.clear()
 
-    async def _follow(self) -> None:
-        reported = False
+    async def _look_round(self) -> None:
         while True:
-            connection = self._connect()
-            try:
-                await self._listen(connection)
-            except (RedisError, OSError, ValueError) as exc:
-                if self._heard or not reported:
-                    log.warning("changes_not_heard", store="redis", error=str(exc))
-                    reported = True
-            finally:
-                self._trust(False)
-                with contextlib.suppress(RedisError, OSError):
-                    await connection.disconnect(nowait=True)
-            await asyncio.sleep(self._retry)
-            self._retry = min(self._retry * 2, _RETRY_LAST)
+            with contextlib.suppress(OSError, Refused):  # who needs the servers will say so
+                await self._servers.refresh()
+            self._follow()
+            await asyncio.sleep(_HEARTBEAT if self._heard else _LOOK_AGAIN)
 
-    async def _listen(self, connection: AbstractConnection) -> None:
-        async with asyncio.timeout(self._timeout):
-            await connection.connect()  # type: ignore[no-untyped-call]
-            # redis-py has no public way to read these messages as they come.
-            parser: Any = connection._get_parser()
-            parser.set_invalidation_push_handler(_as_it_is)
-            await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", PREFIX)
-            await connection.read_response()
-        self._trust(True)
-        self._retry = _RETRY_FIRST
-        asked = False
-        while True:
-            message = await connection.read_response(
-                push_request=True, timeout=_PING_AFTER, disconnect_on_error=False
-            )
-            if message is not None:
-                asked = False
-                self._understand(message)
-            elif asked:
-                raise TimeoutError("no sign of life")
-            else:
-                async with asyncio.timeout(self._timeout):
-                    await connection.send_command("PING", check_health=False)
-                asked = True
+    def _moved(self) -> None:
+        if self._task is not None:
+            self._distrust()
+            self._follow()
 
-    def _understand(self, message: object) -> None:
-        if not isinstance(message, list) or message[0] != b"invalidate":
-            return  # the answer to a ping
+    def _follow(self) -> None:
+        primaries = self._servers.primaries()
+        for node in self._ears.keys() - set(primaries):
+            self._ears.pop(node).task.cancel()
+        for node in primaries:
+            if node not in self._ears:
+                ear = _Ear(node, self._servers, self._timeout, self._understand, self._judge)
+                self._ears[node] = ear
+        self._judge()
+
+    def _judge(self) -> None:
+        heard = bool(self._ears) and all(ear.hears for ear in self._ears.values())
+        if heard != self._heard:
+            self._heard = heard
+            for watcher in self._watchers:
+                watcher.trust(heard)
+
+    def _distrust(self) -> None:
+        if self._heard:
+            self._heard = False
+            for watcher in self._watchers:
+                watcher.trust(False)
+
+    def _understand(self, message: list[Any]) -> None:
+        if message[0] != b"invalidate":
+            return
         if message[1] is None:  # FLUSHALL, FLUSHDB
-            self._trust(False)
-            self._trust(True)
+            self._distrust()
+            self._judge()
             return
         for name in message[1]:
             self.tell(SessionKey(name.decode(errors="replace").removeprefix(PREFIX)))
 
-    def _trust(self, trusted: bool) -> None:
-        if trusted or self._heard:
-            self._heard = trusted
-            for watcher in self._watchers:
-                watcher.trust(trusted)
 
+class _Ear:
+    """Listens to one server, and again whenever the connection was lost.
 
-async def _as_it_is(message: Any) -> Any:
-    return message
+    Args:
+        judge: Called when ``hears`` has changed.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        servers: Servers,
+        timeout: float,
+        understand: Callable[[list[Any]], None],
+        judge: Callable[[], None],
+    ) -> None:
+        self.hears = False
+        self._node = node
+        self._servers = servers
+        self._timeout = timeout
+        self._understand = understand
+        self._judge = judge
+        self._retry = _RETRY_FIRST
+        self.task = asyncio.create_task(self._listen(), name="redis-ear")
+
+    async def _listen(self) -> None:
+        reported = False
+        while True:
+            try:
+                await self._hear()
+            except (OSError, Refused) as exc:
+                if not reported or self._retry == _RETRY_FIRST:
+                    log.warning("changes_not_heard", store="redis", error=str(exc))
+                    reported = True
+            await asyncio.sleep(self._retry)
+            self._retry = min(self._retry * 2, _RETRY_LAST)
+
+    async def _hear(self) -> None:
+        tracking: Command = ("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", PREFIX)
+        lost = asyncio.Event()
+
+        def deaf() -> None:
+            self._set(False)  # at once, not only at the next heartbeat
+            lost.set()
+
+        async with asyncio.timeout(self._timeout):
+            link = await connect(
+                self._node.address,
+                self._node.greeting,
+                pushed=self._understand,
+                lost=deaf,
+                then=[tracking],
+            )
+        try:
+            await self._beat(link)
+            self._set(True)
+            self._retry = _RETRY_FIRST
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_HEARTBEAT):
+                        await lost.wait()
+                await self._beat(link)
+        finally:
+            self._set(False)
+            await link.close()
+
+    async def _beat(self, link: RedisLink) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                [answer] = await link.ask(self._servers.heartbeat)
+        except TimeoutError:
+            raise TimeoutError("no sign of life") from None
+        if not self._servers.is_well(answer):
+            raise ConnectionError("the server is no primary that can be believed any more")
+
+    def _set(self, hears: bool) -> None:
+        if self.hears != hears:
+            self.hears = hears
+            self._judge()

@@ -83,6 +83,8 @@ class Metrics(Collector):
         """Sessions that the store was asked for."""
         self.store_errors = 0
         """Times the session store did not do its part."""
+        self.stale_sessions = 0
+        """Requests let in on a session that the store could not confirm."""
         self.rate_limit_errors = 0
         """Times Redis did not count a request, so that this process counted alone."""
         self.reloads_ok = 0
@@ -134,6 +136,11 @@ class Metrics(Collector):
             "gateway_store_errors_total",
             "Times the session store did not do its part.",
             self.store_errors,
+        )
+        yield _counter(
+            "gateway_sessions_stale_total",
+            "Requests let in on a session that the store could not confirm.",
+            self.stale_sessions,
         )
         yield _counter(
             "gateway_rate_limit_errors_total",

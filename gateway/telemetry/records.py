@@ -58,6 +58,8 @@ class RequestRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Of the answer's body."""
     trace_id: str = ""
     """Of the ``traceparent`` that the upstream gets, where it gets one."""
+    stale: bool = False
+    """True: the session store could not be asked, and the session is what it was a while ago."""
 
 
 @lru_cache(maxsize=4096)
@@ -100,6 +102,7 @@ class RequestLog:
         bytes_in: int = 0,
         bytes_out: int = 0,
         trace_id: str = "",
+        stale: bool = False,
     ) -> None:
         """Record one request.
 
@@ -130,6 +133,7 @@ class RequestLog:
             bytes_in,
             bytes_out,
             trace_id,
+            stale,
         )
         lines = self._lines
         start = len(lines)

@@ -46,6 +46,8 @@ class ResponseHead(msgspec.Struct, gc=False):
     """Whether the answer has no body whatever its fields say (HEAD, 204, 304, 101)."""
     said: int
     """Of ``Kind.CACHING`` and ``Kind.VARY``, the bits of those that are among the lines."""
+    control: tuple[bytes, ...] = ()
+    """Lines that say what becomes of the session; they are not among the others."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -422,7 +424,7 @@ class UpstreamConnection(asyncio.Protocol):
         head = come[:end]
         fields = head.split(b"\r\n")
         start = fields.pop(0)
-        lines, cookies, dated, length, chunked, said = _FIELDS.split(fields)
+        lines, cookies, dated, length, chunked, said, control = _FIELDS.split(fields)
         bodyless = self._is_head or status in (204, 304) or status < 200
         self._until_close = until_close = length is None and not chunked and not bodyless
         self._keep = not until_close and parser.should_keep_alive()
@@ -431,7 +433,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._head = head if status >= 200 or status == 101 else come[end + 4 :]
         if start[7] != _MINOR_1:
             start = b"HTTP/1.1" + start[8:]
-        self.response = ResponseHead(status, start, lines, cookies, dated, length, bodyless, said)
+        self.response = ResponseHead(
+            status, start, lines, cookies, dated, length, bodyless, said, control
+        )
 
     def on_body(self, data: bytes) -> None:
         """Hand on a piece of the body."""

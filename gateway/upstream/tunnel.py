@@ -66,16 +66,17 @@ class Tunnel:
         self._deadlines = deadlines
         deadlines.watch(self)
 
-    def end(self, code: int) -> None:
+    def end(self, code: int, *, frame: float = _FRAME) -> None:
         """Say goodbye to both sides: between two frames, or not at all if none ends in time.
 
         Args:
             code: As in RFC 6455 section 7.4.1.
+            frame: Seconds that the frame under way has to come to its end.
         """
         if self.parting:
             return
         client, upstream = self.client, self.upstream
-        self._part(_FRAME)
+        self._part(frame)
         if any(each.frames.closing or each.at_end for each in (client, upstream)):
             self.deadline = self.time() + _PARTING  # they have begun to say goodbye themselves
             return

@@ -16,7 +16,8 @@ import pytest
 
 from gateway.errors import StoreUnavailable
 from gateway.formats.token import key_of
-from gateway.model import SessionKey
+from gateway.model import ANONYMOUS, SessionKey
+from gateway.rules.identity import isoformat
 from gateway.stores.opening import open_store
 from tests.servers import RedisServer, free_port
 from tests.stores.contract import ADA, Clock, a_session
@@ -125,10 +126,101 @@ async def test_all_of_a_user_are_revoked_and_nobody_elses(gateway: Gateway) -> N
     assert (done.returncode, done.stdout) == (0, "revoked 0 sessions of ada\n")
 
 
+async def test_all_but_one_of_a_users_sessions_are_revoked(gateway: Gateway) -> None:
+    made = [gateway.json("create", "--user", user) for user in ("ada", "ada", "grace")]
+    stays = made[1]["id"]
+    assert gateway.json("revoke-user", "ada", "--except", stays) == {"revoked": 1}
+    assert {s["id"] for s in gateway.json("list")} == {stays, made[2]["id"]}
+    done = gateway.sessions("revoke-user", "ada", "--except", made[2]["id"])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no live session of ada has the id" in done.stderr
+    assert len(gateway.json("list")) == 2
+
+
+async def test_one_users_sessions_are_listed_with_device_and_address(gateway: Gateway) -> None:
+    gateway.json("create", "--user", "grace")
+    store = open_store(gateway.store, timeout=1.0)
+    await store.open()
+    session = a_session(now=Clock().now)
+    visitor = a_session(ANONYMOUS, now=Clock().now)
+    await store.create(session)
+    await store.create(visitor)
+    await store.close()
+    [listed] = gateway.json("list", "--user", "ada")
+    assert listed == {
+        "id": session.id,
+        "user": "ada",
+        "provider": "corp",
+        "name": ADA.name,
+        "email": ADA.email,
+        "roles": list(ADA.roles),
+        "permissions": list(ADA.permissions),
+        "device": "Mozilla/5.0 (X11; Linux x86_64)",
+        "address": "2001:db8::1",
+        "created": isoformat(session.created_at),
+        "touched": isoformat(session.touched_at),
+        "expires": isoformat(session.expires_at),
+        "ends": isoformat(session.ends_at),
+    }
+    row = gateway.sessions("list", "--user", "ada").stdout.splitlines()[1]
+    assert "2001:db8::1" in row
+    assert row.endswith("Mozilla/5.0 (X11; Linux x86_64)")
+    assert gateway.json("show", visitor.id)["user"] is None
+    assert visitor.id in gateway.sessions("list").stdout
+
+
+async def test_a_users_roles_are_changed_in_all_live_sessions(gateway: Gateway) -> None:
+    made = [gateway.json("create", "--user", "ada", "--role", "admin") for _ in range(2)]
+    other = gateway.json("create", "--user", "grace", "--role", "admin")
+    changed = gateway.json("set-roles", "ada", "--role", "viewer", "--role", "the boss")
+    assert changed["changed"] == 2
+    listed = {s["id"]: s["roles"] for s in gateway.json("list")}
+    assert listed == {
+        **{key: ["viewer", "the boss"] for key in changed["ids"]},
+        other["id"]: ["admin"],
+    }
+    assert not {one["id"] for one in made} & set(listed)
+    done = gateway.sessions("set-roles", "ada")
+    assert (done.returncode, done.stdout) == (0, "changed 2 sessions of ada\n")
+    assert [s["roles"] for s in gateway.json("list", "--user", "ada")] == [[], []]
+    assert gateway.sessions("set-roles", "ada", "--role", "a,b").returncode == 2
+
+
+async def test_what_is_sealed_is_read_with_the_secret_alone(on_sqlite: Gateway) -> None:
+    plain = on_sqlite.config.read_text()
+    on_sqlite.config.write_text(
+        plain.replace("max_age: 30d", "max_age: 30d, secret: " + "a secret of 32 characters or so!")
+    )
+    made = on_sqlite.json("create", "--user", "ada")
+    assert [s["id"] for s in on_sqlite.json("list")] == [made["id"]]
+    on_sqlite.config.write_text(plain)
+    done = on_sqlite.sessions("list", "--json")
+    assert json.loads(done.stdout) == []
+    assert "session.secret is needed" in done.stderr
+
+
+async def test_an_operators_generator_and_limit_count_for_created_sessions(
+    on_sqlite: Gateway,
+) -> None:
+    on_sqlite.config.with_name("tokens.py").write_text(
+        "import secrets\ndef new():\n    return 'app-' + secrets.token_hex(16)\n"
+    )
+    on_sqlite.config.write_text(
+        on_sqlite.config.read_text().replace(
+            "max_age: 30d", 'max_age: 30d, max_per_user: 1, token: "tokens.py:new"'
+        )
+    )
+    on_sqlite.json("create", "--user", "ada")
+    made = on_sqlite.json("create", "--user", "ada")
+    assert made["cookie"].startswith("gateway_session=app-")
+    assert [s["id"] for s in on_sqlite.json("list")] == [made["id"]]
+
+
 async def test_an_empty_store_has_an_empty_list(gateway: Gateway) -> None:
     assert gateway.json("list") == []
     assert gateway.sessions("list").stdout.splitlines() == [
-        "ID                      USER                      SIGNED IN                 EXPIRES"
+        "ID                      USER                      SIGNED IN                 "
+        "LAST SEEN                 ADDRESS          DEVICE"
     ]
 
 
@@ -223,5 +315,5 @@ async def test_a_broken_record_is_logged_beside_the_list_and_not_in_it(
 
 def test_a_url_of_no_store_is_refused_without_repeating_it() -> None:
     with pytest.raises(StoreUnavailable) as caught:
-        open_store("postgresql://ada:secret@db/x", timeout=1.0)
+        open_store("mysql://ada:secret@db/x", timeout=1.0)
     assert "secret" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
@@ -24,6 +25,7 @@ from gateway.model import (
     IdentityField,
     Lifetime,
     RateLimit,
+    Remember,
     Rules,
     SecurityHeaders,
     ShapedHeaders,
@@ -64,6 +66,7 @@ def test_the_smallest_file() -> None:
     assert read.session.cookie == CookieShape(name="gateway_session")
     assert read.session.lifetime == Lifetime()
     assert (read.session.cache, read.session.store_timeout) == (True, 1.0)
+    assert read.session.stale_for == 0.0
     assert read.identity_headers == PRESETS["gateway"]
     assert read.login.path == "/_gateway/auth"
     assert (read.login.url, read.login.providers) == (None, ())
@@ -413,6 +416,42 @@ def test_the_example_loads_without_any_environment() -> None:
     assert read.tests
 
 
+def test_sessions_are_sealed_where_there_is_a_secret() -> None:
+    secret = "a secret of at least 32 characters"
+    assert config("").session.encrypt is False
+    assert config(f"session: {{secret: {secret}}}\n").session.encrypt is True
+    assert config(f"session: {{secret: {secret}, encrypt: false}}\n").session.encrypt is False
+
+
+def test_nothing_is_asked_limited_or_begun_for_visitors_unless_said() -> None:
+    session = config("").session
+    assert (session.anonymous, session.remember, session.max_per_user) == (
+        False,
+        Remember.ALWAYS,
+        None,
+    )
+    assert session.new_token is None
+
+
+def test_an_operators_function_makes_the_tokens(tmp_path: Path) -> None:
+    (tmp_path / "tokens.py").write_text(
+        "from itertools import count\nn = count()\n"
+        "def new(): return f'token-{next(n):012d}-of-ours'\n"
+    )
+    read = config('session: {token: "tokens.py:new"}\n', tmp_path)
+    make = read.session.new_token
+    assert make is not None
+    assert (make(), make()) == ("token-000000000008-of-ours", "token-000000000009-of-ours")
+    # A reload sends the configuration to the workers, which load the function themselves.
+    assert pickle.loads(pickle.dumps(read)).session.new_token() == "token-000000000000-of-ours"
+
+
+def test_a_package_of_the_operators_makes_the_tokens() -> None:
+    make = config('session: {token: "secrets:token_urlsafe"}\n').session.new_token
+    assert make is not None
+    assert len(str(make())) == 43
+
+
 def test_a_route_shapes_its_answers_and_counts_its_requests(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("hush\n")
     read = config(
@@ -479,3 +518,21 @@ def test_templates_are_checked_and_found_beside_the_file(tmp_path: Path) -> None
         "{{ title }} {% for n in range(3) %}{{ loop.index }}{% endfor %}"
     )
     assert config("server: {templates: pages}\n", tmp_path).server.templates == folder
+
+
+def test_what_a_store_outage_means_is_the_route_s_to_say() -> None:
+    read = config(
+        "session: {on_store_outage: serve_stale 90s}\n"
+        "defaults: {access: login}\n"
+        "routes:\n"
+        "  - {path: /usual, access: login}\n"
+        "  - {path: /strict, access: optional, on_store_outage: reject}\n"
+        "  - {path: /long, access: login, on_store_outage: serve_stale 5m}\n"
+    )
+    assert read.session.stale_for == 90.0
+    assert {route.pattern: route.stale_for for route in read.table.routes} == {
+        "/usual": 90.0,
+        "/strict": 0.0,
+        "/long": 300.0,
+    }
+    assert read.table.fallback.stale_for == 90.0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.formats.token import key_of, new_session_id, new_token
+from gateway.formats.token import checked, key_of, key_of_any, new_session_id, new_token
 
 BASE64URL = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
@@ -86,3 +86,37 @@ def test_a_token_has_one_spelling() -> None:
 @given(st.text())
 def test_hostile_text_raises_nothing(text: str) -> None:
     assert key_of(text) is None or len(text) == 43
+
+
+@pytest.mark.parametrize(
+    ("token", "fits"),
+    [
+        pytest.param("abcdefghijklmnop", True, id="16 characters"),
+        pytest.param("abcdefghijklmno", False, id="15 characters"),
+        pytest.param("Az09-._~" * 64, True, id="512 characters"),
+        pytest.param("Az09-._~" * 64 + "x", False, id="513 characters"),
+        pytest.param("abcdefghijklmnop=", False, id="another character"),
+        pytest.param("abcdefghijklmnop\n", False, id="a line's end"),
+        pytest.param("", False, id="nothing"),
+    ],
+)
+def test_what_an_operators_generator_may_make(token: str, fits: bool) -> None:
+    assert (key_of_any(token) is not None) is fits
+    if fits:
+        assert checked(token) == token
+        assert key_of_any(token) == hashlib.sha256(token.encode()).hexdigest()
+    else:
+        with pytest.raises(ValueError, match="16 to 512"):
+            checked(token)
+
+
+@pytest.mark.parametrize("made", [None, b"abcdefghijklmnop", 7, "a" * 40, "ababababababababab"])
+def test_what_is_no_text_or_has_too_few_characters_is_no_token(made: object) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        checked(made)
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_tokens_of_ours_stay_good_beside_an_operators(random: bytes) -> None:
+    token = new_token(random)
+    assert key_of_any(token) == key_of(token)

@@ -45,6 +45,8 @@ IDENTITY = [
     "X-Auth-Provider",
     "X-Request-Id",
     "X-Gateway-Assertion",
+    "X-Session-Stale",
+    "x_session.stale",
 ]
 PLACES = ["/public/x", "/optional/x", "/login/x"]
 

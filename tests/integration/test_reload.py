@@ -168,15 +168,15 @@ async def test_what_needs_a_restart_is_refused_and_says_so(
     assert await status(gateway, "/old/x") == 200
 
 
-async def test_a_request_under_way_is_finished_by_the_old_file(
+async def test_a_request_that_waits_for_its_answer_is_finished_by_the_old_file(
     gateway: GatewayProcess, upstream: Upstream
 ) -> None:
+    """One whose answer goes on is decided on anew: ``test_ongoing``."""
     go_on = asyncio.Event()
 
     async def slow(request: Received) -> None:
-        await request.peer.send(OK[:-2])
         await go_on.wait()
-        await request.peer.send(b"ok")
+        await request.peer.send(OK)
 
     upstream.handler = slow
     async with Client(gateway.port) as client:

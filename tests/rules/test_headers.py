@@ -66,10 +66,13 @@ def test_what_applications_need_goes_on(name: str) -> None:
         "X-Auth_Provider", "X_Request_Id",
         # ours, whatever the identity headers are
         "X-Gateway-Assertion", "X_Gateway_Assertion", "X-Forwarded-For", "X_Forwarded_For",
+        "X-Session-Stale", "x.session_stale",
         "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "Forwarded",
         # of one connection only
         "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "TE",
         "Trailer", "Transfer-Encoding", "Transfer_Encoding", "Upgrade", "HTTP2-Settings",
+        # what only an upstream may say, and only to us
+        "X-Session-Create", "x_session.update", "X-Session-Destroy",
         # written anew
         "Host", "Content-Length", "Content_Length", "Expect",
         # what could re-route or re-address
@@ -118,6 +121,7 @@ def test_only_what_is_injected_is_ours() -> None:
         pytest.param("Transfer-Encoding", False, id="framing"),
         pytest.param("Upgrade", False, id="hop by hop"),
         pytest.param("Host", False, id="host"),
+        pytest.param("X-Session-Create", False, id="what makes sessions"),
     ],
 )
 def test_keep_headers_bring_back_what_could_steer_and_nothing_else(
@@ -235,6 +239,24 @@ def test_what_becomes_of_an_answer_s_fields(
         assert [line.decode() for line in split[0]] == passed
         assert [line.decode() for line in split[1]] == cookies
         assert split[2] is dated
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        ["X: 1", "X-Session-Create: {}", "x-session-destroy: 1"],
+        ["X: 1", "X_SESSION_UPDATE: {}"],
+        ["X-Session-Update: {}", "X: 1", "Connection: X-Session-Update"],
+    ],
+    ids=repr,
+)
+def test_what_an_answer_says_of_the_session_never_goes_on(sent: list[str]) -> None:
+    fields = ResponseFields()
+    raw = [line.encode() for line in sent]
+    for _ in range(2):
+        lines, *_, control = fields.split(raw)
+        assert lines == [b"X: 1"]
+        assert control == tuple(line for line in raw if line[3:9].lower() == b"ession")
 
 
 def test_response_names_are_remembered_in_bounds() -> None:

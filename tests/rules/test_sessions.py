@@ -9,8 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import CorruptRecord
-from gateway.model import Lifetime, Session, SessionId, SessionKey, User
-from gateway.rules.sessions import born, decode, due, encode, is_over, touched
+from gateway.model import ANONYMOUS, Lifetime, Renewal, Session, SessionId, SessionKey, User
+from gateway.rules.sessions import (
+    born,
+    decode,
+    due,
+    encode,
+    is_over,
+    left_behind,
+    renewed,
+    touched,
+    with_roles,
+)
 
 LIFETIME = Lifetime(max_age=1000.0, idle_timeout=100.0, update_age=10.0)
 KEY = SessionKey("a" * 64)
@@ -136,6 +146,106 @@ def test_a_record_leaves_out_what_moves_and_the_key() -> None:
     record = msgspec.json.decode(encode(a_session()))
     assert set(record) == {"v", "id", "user", "created_at", "ends_at"}
     assert record["v"] == 1
+
+
+def test_every_field_is_read_as_written() -> None:
+    session = Session(
+        key=KEY,
+        id=SessionId("id"),
+        user=ANONYMOUS,
+        created_at=5000.0,
+        ends_at=6000.0,
+        touched_at=5001.0,
+        expires_at=5101.0,
+        data={"cart": [1, {"a": None}]},
+        device="Mozilla/5.0",
+        address="::1",
+        remembered=False,
+        renewal=Renewal.AT_ONCE,
+        replaces=SessionKey("b" * 64),
+        replaced_by=SessionKey("c" * 64),
+    )
+    assert decode(KEY, encode(session), 5001.0, 5101.0) == session
+
+
+def test_a_record_as_the_first_gateways_wrote_it_is_read() -> None:
+    record = (
+        b'{"v":1,"id":"id","user":{"id":"ada","provider":"corp","name":"Ada",'
+        b'"email":"ada@example.com","image":"https://example.com/a.png",'
+        b'"roles":["admin","r,o|l e"],"permissions":["reports:read"]},'
+        b'"created_at":5000.0,"ends_at":6000.0}'
+    )
+    assert decode(KEY, record, 5000.0, 5100.0) == a_session()
+    assert encode(a_session()) == record  # and they read what has nothing new in it
+
+
+def test_what_a_later_gateway_adds_is_passed_over() -> None:
+    user = {"id": "ada", "provider": "corp", "mood": "fine"}
+    later = decode(KEY, changed(colour="green", user=user), 5000.0, 5100.0)
+    assert later.user == User(id="ada", provider="corp")
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        pytest.param("curl/8.0", "curl/8.0", id="plain"),
+        pytest.param("a\x00\x1b[31m\tb\u202ec", "a[31mbc", id="what steers a terminal"),
+        pytest.param("x" * 5000, "x" * 256, id="long"),
+    ],
+)
+def test_a_session_remembers_the_device_in_printable_characters(sent: str, kept: str) -> None:
+    assert born(ADA, KEY, SessionId("id"), LIFETIME, now=0.0, device=sent).device == kept
+
+
+NEW_KEY = SessionKey("b" * 64)
+WITH_GRACE, AT_ONCE = Renewal.WITH_GRACE, Renewal.AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("pending", "roles", "renewal"),
+    [
+        pytest.param(None, ("r,o|l e", "admin"), WITH_GRACE, id="the same roles"),
+        pytest.param(None, ("admin",), AT_ONCE, id="one is lost"),
+        pytest.param(None, ("admin", "r,o|l e", "boss"), AT_ONCE, id="one is gained"),
+        pytest.param(None, ("boss",), AT_ONCE, id="others"),
+        pytest.param(None, (), AT_ONCE, id="none"),
+        pytest.param(AT_ONCE, ("admin", "r,o|l e"), AT_ONCE, id="a change that still waits"),
+    ],
+)
+def test_only_with_the_same_roles_the_old_token_gets_a_grace(
+    pending: Renewal | None, roles: tuple[str, ...], renewal: Renewal
+) -> None:
+    session = replace(a_session(), renewal=pending)
+    changed = with_roles(session, roles, SessionId("other"))
+    assert changed == replace(
+        session, id=SessionId("other"), user=replace(ADA, roles=roles), renewal=renewal
+    )
+
+
+def test_a_renewed_session_is_the_same_under_another_key() -> None:
+    session = replace(a_session(), renewal=AT_ONCE, data={"cart": [1]})
+    assert renewed(session, NEW_KEY) == replace(session, key=NEW_KEY, renewal=None, replaces=KEY)
+
+
+@pytest.mark.parametrize(
+    ("renewal", "now", "end"),
+    [
+        pytest.param(WITH_GRACE, 5010.0, 5020.0, id="ten seconds"),
+        pytest.param(WITH_GRACE, 5095.0, 5100.0, id="never longer than before"),
+        pytest.param(AT_ONCE, 5010.0, None, id="nothing where rights changed"),
+        pytest.param(None, 5010.0, None, id="nothing where nobody asked for a grace"),
+    ],
+)
+def test_what_is_left_under_the_old_token(
+    renewal: Renewal | None, now: float, end: float | None
+) -> None:
+    session = replace(a_session(), renewal=renewal)
+    left = left_behind(session, renewed(session, NEW_KEY), now=now)
+    if end is None:
+        assert left is None
+        return
+    assert left == replace(session, renewal=None, replaced_by=NEW_KEY, ends_at=end, expires_at=end)
+    assert not due(left, LIFETIME, now=now + 1)
 
 
 def test_an_expiry_kept_beside_the_record_cannot_pass_its_end() -> None:

@@ -22,11 +22,13 @@ from gateway.errors import (
     TooManyAttempts,
 )
 from gateway.formats.token import key_of
-from gateway.model import CookieShape, Lifetime, RoleGrant, Session, SessionKey, User
+from gateway.model import CookieShape, Lifetime, Remember, RoleGrant, Session, SessionKey, User
 from gateway.rules.roles import compile_roles
 from gateway.server.answers import Answer, PageRequest
 from gateway.server.auth_endpoints import AuthEndpoints
+from gateway.server.session_cookie import TokenCookie
 from gateway.stores.cached import CachedSessions
+from gateway.stores.keeper import Keeper, Visit
 from gateway.stores.memory import MemoryStore
 
 HTTPS = "https://app.example.com"
@@ -140,7 +142,11 @@ class Browser:
 
 
 def browser(
-    *, login: LoginConfig = LOGIN, public_url: str = HTTPS, store: MemoryStore | None = None
+    *,
+    login: LoginConfig = LOGIN,
+    public_url: str = HTTPS,
+    store: MemoryStore | None = None,
+    remember: Remember = Remember.ALWAYS,
 ) -> Browser:
     clock = [1_000_000.0]
     numbers = count(1)
@@ -150,10 +156,16 @@ def browser(
         login=login,
         base_path="/_gateway",
         public_url=public_url,
-        cookie=COOKIE,
+        cookies=TokenCookie(COOKIE, key_of),
         secrets=("secret",),
         lifetime=LIFETIME,
-        store=store,
+        remember=remember,
+        keeper=Keeper(
+            store,
+            LIFETIME,
+            wall=lambda: clock[0],
+            random=lambda size: next(numbers).to_bytes(size, "big"),
+        ),
         sessions=CachedSessions(store, enabled=True, lifetime=LIFETIME, wall=lambda: clock[0]),
         roles=ROLES,
         users={"local": people},
@@ -277,6 +289,57 @@ async def test_signing_in_always_makes_a_new_session_and_ends_the_presented_one(
     assert (second.key, second.id) != (first.key, first.id)
     ada.cookies[COOKIE.name] = planted
     assert await ada.session() == {}
+
+
+@pytest.mark.parametrize(
+    ("remember", "form", "asked", "lasts"),
+    [
+        pytest.param(Remember.ALWAYS, {}, False, True, id="always"),
+        pytest.param(Remember.ASK, {}, True, False, id="asked, not ticked"),
+        pytest.param(Remember.ASK, {"remember": "yes"}, True, True, id="asked and ticked"),
+        pytest.param(Remember.NEVER, {"remember": "yes"}, False, False, id="never"),
+    ],
+)
+async def test_whether_the_cookie_outlives_the_browser(
+    remember: Remember, form: dict[str, str], asked: bool, lasts: bool
+) -> None:
+    visitor = browser(remember=remember)
+    page = await visitor.get(f"{AUTH}/signin")
+    assert (b'name="remember"' in page.body) is asked
+    answer = await visitor.sign_in(**form)
+    [cookie] = [line for line in set_cookies(answer) if line.startswith(COOKIE.name)]
+    assert ("Max-Age=1000" in cookie) is lasts
+    assert ("Max-Age" in cookie) is lasts
+    [session] = await visitor.stored()
+    assert session.remembered is lasts
+
+
+async def test_a_box_that_was_ticked_stays_so_after_a_wrong_password() -> None:
+    visitor = browser(remember=Remember.ASK)
+    for form, ticked in (({"remember": "yes"}, True), ({}, False)):
+        answer = await visitor.sign_in(password="wr0ng one", **form)
+        assert (b'value="yes" checked' in answer.body) is ticked
+
+
+async def test_a_session_says_from_where_it_was_begun(ada: Browser) -> None:
+    form = {"csrfToken": await ada.token(), "username": "ada", "password": "s3cret word"}
+    await ada.post(f"{AUTH}/signin/local", form, User_Agent="Mozilla/5.0 (X11)")
+    [session] = await ada.stored()
+    assert (session.device, session.address) == ("Mozilla/5.0 (X11)", "192.0.2.1")
+
+
+async def test_a_visitor_whom_nobody_knows_is_signed_in_nowhere(ada: Browser) -> None:
+    keeper = Keeper(ada.store, LIFETIME, wall=lambda: ada.clock[0])
+    begun = await keeper.visit(Visit())
+    await ada.store.update(replace(begun.session, data={"cart": [7]}))
+    ada.cookies[COOKIE.name] = begun.token
+    assert await ada.session() == {}
+    assert b"signed in as" not in (await ada.get(f"{AUTH}/signin")).body
+    await ada.sign_in()
+    [session] = await ada.stored()
+    assert session.data == {"cart": [7]}
+    assert session.id != begun.session.id
+    assert await ada.store.load([begun.session.key]) == [None]
 
 
 async def test_a_wrong_password_shows_the_form_again_without_it(ada: Browser) -> None:
@@ -628,10 +691,11 @@ async def test_a_secret_is_needed() -> None:
             login=LOGIN,
             base_path="/_gateway",
             public_url=HTTPS,
-            cookie=COOKIE,
+            cookies=TokenCookie(COOKIE, key_of),
             secrets=(),
             lifetime=LIFETIME,
-            store=MemoryStore(),
+            remember=Remember.ALWAYS,
+            keeper=Keeper(MemoryStore(), LIFETIME),
             sessions=CachedSessions(
                 MemoryStore(), enabled=True, lifetime=LIFETIME, wall=lambda: 0.0
             ),

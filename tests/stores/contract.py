@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import time
@@ -10,8 +11,9 @@ from dataclasses import replace
 import pytest
 
 from gateway.formats.token import key_of, new_session_id, new_token
-from gateway.model import Lifetime, Session, SessionKey, User
-from gateway.rules.sessions import born, touched
+from gateway.model import ANONYMOUS, Lifetime, Renewal, Session, SessionKey, User
+from gateway.rules.sessions import GRACE as GRACE_SECONDS
+from gateway.rules.sessions import born, left_behind, renewed, touched
 from gateway.stores.cached import CachedSessions
 from gateway.stores.protocol import SessionStore, Watcher
 from tests.servers import wait_until
@@ -58,7 +60,28 @@ class Ears(Watcher):
 def a_session(user: User = ADA, *, now: float) -> Session:
     key = key_of(new_token(os.urandom(32)))
     assert key is not None
-    return born(user, key, new_session_id(os.urandom(16)), LIFETIME, now=now)
+    return born(
+        user,
+        key,
+        new_session_id(os.urandom(16)),
+        LIFETIME,
+        now=now,
+        data={"cart": [{"id": 7, "name": "Ł"}], "seen": None},
+        device="Mozilla/5.0 (X11; Linux x86_64)",
+        address="2001:db8::1",
+        remembered=False,
+    )
+
+
+def after(session: Session, *, now: float) -> tuple[Session, Session]:
+    """Return what takes a session's place when its token is renewed, and what is left of it."""
+    key = key_of(new_token(os.urandom(32)))
+    assert key is not None
+    session = replace(session, renewal=Renewal.WITH_GRACE)
+    new = renewed(session, key)
+    left = left_behind(session, new, now=now)
+    assert left is not None
+    return new, left
 
 
 async def hearing(store: SessionStore) -> Ears:
@@ -82,6 +105,17 @@ class StoreContract:
         session = a_session(now=clock.now)
         await store.create(session)
         assert await store.load([session.key]) == [session]
+
+    async def test_a_cache_of_the_same_process_knows_a_created_session_at_once(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        cached = CachedSessions(store, enabled=True, lifetime=LIFETIME, wall=clock)
+        await hearing(store)  # as the cache does
+        session = a_session(now=clock.now)
+        assert await cached.get(session.key) is None
+        await store.create(session)
+        assert await cached.get(session.key) is not None
+        await cached.close()
 
     async def test_many_are_loaded_in_order_with_none_for_what_is_not_there(
         self, store: SessionStore, clock: Clock
@@ -180,6 +214,203 @@ class StoreContract:
         await store.create(session)
         clock.now += 601
         assert await store.delete(session.key) is False
+
+    async def test_many_are_deleted_at_once(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        one, two, stays, expired = (a_session(now=clock.now) for _ in range(4))
+        expired = replace(expired, expires_at=clock.now + 1)
+        for session in (one, two, stays, expired):
+            await store.create(session)
+        clock.now += 2
+        ears = await hearing(other)
+        keys = [one.key, a_session(now=clock.now).key, two.key, expired.key]
+        assert await store.delete_many(keys) == 2
+        assert await other.load([one.key, two.key, stays.key]) == [None, None, stays]
+        assert await other.of_user("ada") == [stays]
+        assert await other.find(two.id) is None
+        await wait_until(lambda: {one.key, two.key} <= set(ears.keys), seconds=0.1)
+        assert await store.delete_many([]) == 0
+
+    async def test_an_update_changes_what_is_kept_and_leaves_the_expiry(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        session = a_session(now=clock.now)
+        await store.create(session)
+        moved = touched(session, LIFETIME, now=clock.now + 100)
+        await other.touch(moved)
+        changed = replace(session, data={"cart": []}, user=replace(ADA, roles=("viewer",)))
+        assert await store.update(changed) is True
+        expected = replace(changed, touched_at=moved.touched_at, expires_at=moved.expires_at)
+        for one in (store, other):
+            assert await one.load([session.key]) == [expected]
+            assert await one.find(session.id) == expected
+            assert await one.of_user("ada") == [expected]
+
+    async def test_an_update_never_brings_back_what_is_gone(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        never, deleted, expired, replaced = (a_session(now=clock.now) for _ in range(4))
+        expired = replace(expired, expires_at=clock.now + 1)
+        for session in (deleted, expired, replaced):
+            await store.create(session)
+        await other.delete(deleted.key)
+        new, left = after(replaced, now=clock.now)
+        assert await other.replace(replaced, new, left=left)
+        clock.now += 2
+        for session in (never, deleted, expired, replaced):
+            assert await store.update(replace(session, data={})) is False
+        keys = [never.key, deleted.key, expired.key, replaced.key, new.key]
+        assert await store.load(keys) == [None, None, None, left, new]
+
+    async def test_a_watcher_hears_of_an_update_by_another_within_100_ms(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        session = a_session(now=clock.now)
+        await store.create(session)
+        mine, ears = await hearing(store), await hearing(other)
+        await store.update(replace(session, data={}))
+        assert session.key in mine.keys
+        await wait_until(lambda: session.key in ears.keys, seconds=0.1)
+
+    async def test_a_replaced_session_is_gone_and_the_new_one_there(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        old, new = a_session(now=clock.now), a_session(now=clock.now)
+        await store.create(old)
+        ears = await hearing(other)
+        assert await store.replace(old, new) is True
+        for one in (store, other):
+            assert await one.load([old.key, new.key]) == [None, new]
+            assert await one.find(old.id) is None
+            assert await one.find(new.id) == new
+            assert await one.of_user("ada") == [new]
+            assert [s async for s in one.all()] == [new]
+        await wait_until(lambda: old.key in ears.keys, seconds=0.1)
+        assert await store.delete(new.key)
+
+    async def test_a_session_is_replaced_by_one_of_another_user(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        old, new = a_session(ANONYMOUS, now=clock.now), a_session(GRACE, now=clock.now)
+        await store.create(old)
+        assert await store.replace(old, new)
+        assert await store.of_user("grace") == [new]
+        assert await store.of_user("") == []
+
+    async def test_a_session_gets_another_id_under_its_key(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        old = a_session(now=clock.now)
+        new = replace(old, id=a_session(now=clock.now).id, data={})
+        await store.create(old)
+        ears = await hearing(other)
+        assert await store.replace(old, new) is True
+        assert await other.load([old.key]) == [new]
+        assert await other.find(old.id) is None
+        assert await other.find(new.id) == new
+        assert await other.of_user("ada") == [new]
+        await wait_until(lambda: old.key in ears.keys, seconds=0.1)
+
+    async def test_what_is_left_of_a_replaced_session_answers_to_its_key_alone(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        old = a_session(now=clock.now)
+        await store.create(old)
+        ears = await hearing(other)
+        new, left = after(old, now=clock.now)  # with the same id
+        assert await store.replace(old, new, left=left) is True
+        for one in (store, other):
+            assert await one.load([old.key, new.key]) == [left, new]
+            assert await one.find(old.id) == new
+            assert await one.of_user("ada") == [new]
+            assert [s async for s in one.all()] == [new]
+        await wait_until(lambda: old.key in ears.keys, seconds=0.1)
+
+    async def test_what_is_left_of_a_replaced_session_ends_in_seconds_whatever_touches_it(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        old = a_session(now=clock.now)
+        await store.create(old)
+        new, left = after(old, now=clock.now)
+        await store.replace(old, new, left=left)
+        clock.now += GRACE_SECONDS - 0.1
+        await store.touch(touched(old, LIFETIME, now=clock.now))
+        [loaded] = await store.load([old.key])
+        assert loaded is not None
+        assert loaded.expires_at == left.expires_at
+        clock.now += 0.2
+        assert await store.load([old.key, new.key]) == [None, new]
+
+    async def test_deleting_what_is_left_of_a_replaced_session_takes_nothing_else_away(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        old = a_session(now=clock.now)
+        await store.create(old)
+        new, left = after(old, now=clock.now)
+        await store.replace(old, new, left=left)
+        assert await store.delete(old.key) is True
+        assert await store.load([old.key, new.key]) == [None, new]
+        assert await store.find(new.id) == new
+        assert await store.of_user("ada") == [new]
+
+    async def test_deleting_the_new_session_leaves_what_is_left_of_the_old_one(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        old = a_session(now=clock.now)
+        await store.create(old)
+        new, left = after(old, now=clock.now)
+        await store.replace(old, new, left=left)
+        assert await store.delete_many([new.key, old.key]) == 2
+        assert await store.load([old.key, new.key]) == [None, None]
+        assert await store.find(new.id) is None
+
+    async def test_of_many_who_replace_a_session_at_once_one_succeeds(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        old = a_session(now=clock.now)
+        await store.create(old)
+        tries = [after(old, now=clock.now) for _ in range(20)]
+        done = await asyncio.gather(
+            *(
+                (store, other)[n % 2].replace(old, new, left=left)
+                for n, (new, left) in enumerate(tries)
+            )
+        )
+        assert sum(done) == 1
+        winner, left = tries[done.index(True)]
+        assert await other.of_user("ada") == [winner]
+        keys = [old.key, *(new.key for new, _ in tries)]
+        loaded = [one for one in await other.load(keys) if one is not None]
+        assert loaded == [left, winner]
+
+    async def test_what_is_gone_is_not_replaced(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        never, deleted, expired, renamed = (a_session(now=clock.now) for _ in range(4))
+        expired = replace(expired, expires_at=clock.now + 1)
+        for session in (deleted, expired, renamed):
+            await store.create(session)
+        await other.delete(deleted.key)
+        await other.replace(renamed, replace(renamed, id=a_session(now=clock.now).id))
+        clock.now += 2
+        for session in (never, deleted, expired, renamed):
+            new = a_session(now=clock.now)
+            assert await store.replace(session, new) is False
+            assert await store.load([new.key]) == [None]
+            assert await store.find(new.id) is None
+
+    async def test_a_session_of_nobody_is_kept_and_is_no_users(
+        self, store: SessionStore, clock: Clock
+    ) -> None:
+        session = a_session(ANONYMOUS, now=clock.now)
+        await store.create(session)
+        assert await store.load([session.key]) == [session]
+        assert await store.find(session.id) == session
+        assert await store.of_user("") == []
+        assert [s async for s in store.all()] == [session]
+        assert await store.delete(session.key) is True
+        assert await store.find(session.id) is None
 
     async def test_a_session_is_found_by_its_public_id(
         self, store: SessionStore, clock: Clock

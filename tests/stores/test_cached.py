@@ -10,7 +10,9 @@ from structlog.testing import capture_logs
 from gateway.errors import StoreUnavailable
 from gateway.model import Session, SessionId, SessionKey
 from gateway.rules.sessions import touched
-from gateway.stores.cached import CachedSessions, Held
+from gateway.stores.absent import Absent
+from gateway.stores.cached import CachedSessions
+from gateway.stores.held import Held
 from gateway.stores.protocol import Watcher
 from tests.servers import wait_until
 from tests.stores.contract import GRACE, LIFETIME, Clock, a_session
@@ -53,8 +55,17 @@ class FakeStore:
             raise self.error
         self.touches.append(session)
 
+    async def update(self, session: Session) -> bool:
+        return session.key in self.kept
+
+    async def replace(self, old: Session, new: Session, *, left: Session | None = None) -> bool:
+        return old.key in self.kept
+
     async def delete(self, key: SessionKey) -> bool:
         return self.kept.pop(key, None) is not None
+
+    async def delete_many(self, keys: Sequence[SessionKey]) -> int:
+        return sum([await self.delete(key) for key in keys])
 
     async def find(self, session_id: SessionId) -> Session | None:
         return None
@@ -75,14 +86,29 @@ def clock() -> Clock:
     return Clock()
 
 
+class Ticks:
+    """A clock that never goes back, and moves when told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def ticks() -> Ticks:
+    return Ticks()
+
+
 @pytest.fixture
 async def store() -> FakeStore:
     return FakeStore()
 
 
 @pytest.fixture
-async def cached(store: FakeStore, clock: Clock) -> AsyncIterator[CachedSessions]:
-    cached = CachedSessions(store, enabled=True, lifetime=LIFETIME, wall=clock)
+async def cached(store: FakeStore, clock: Clock, ticks: Ticks) -> AsyncIterator[CachedSessions]:
+    cached = CachedSessions(store, enabled=True, lifetime=LIFETIME, wall=clock, clock=ticks)
     cached.trust(True)
     yield cached
     await cached.close()
@@ -114,13 +140,65 @@ async def test_a_session_is_asked_for_once_and_is_the_same_object_from_then_on(
     assert store.loads == [[session.key]]
 
 
-async def test_what_does_not_exist_is_asked_for_each_time(
-    cached: CachedSessions, store: FakeStore, clock: Clock
+async def test_what_does_not_exist_is_asked_for_once_a_second(
+    cached: CachedSessions, store: FakeStore, clock: Clock, ticks: Ticks
 ) -> None:
     key = a_session(now=clock.now).key
-    assert await cached.get(key) is None
+    for _ in range(3):
+        assert await cached.get(key) is None
+    assert len(store.loads) == 1
+    ticks.now += 1.0
     assert await cached.get(key) is None
     assert len(store.loads) == 2
+
+
+async def test_what_is_made_meanwhile_is_seen_at_once(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    session = a_session(now=clock.now)
+    assert await cached.get(session.key) is None
+    store.hold(session)
+    cached.changed(session.key)
+    assert await cached.get(session.key) is not None
+
+
+@pytest.mark.parametrize("event", ["changed", "distrusted"])
+async def test_that_something_was_not_there_is_not_kept_where_a_change_overtook_it(
+    cached: CachedSessions, store: FakeStore, clock: Clock, event: str
+) -> None:
+    session = a_session(now=clock.now)
+    store.gate.clear()
+    before = asyncio.create_task(cached.get(session.key))
+    await asked(store, 1)
+    store.hold(session)
+    if event == "changed":
+        cached.changed(session.key)
+    else:
+        cached.trust(False)
+    store.gate.set()
+    assert await before is None
+    assert await cached.get(session.key) is not None
+
+
+@pytest.mark.parametrize("state", ["without a cache", "distrusted"])
+async def test_that_something_is_not_there_is_kept_only_while_changes_are_heard(
+    cached: CachedSessions, uncached: CachedSessions, store: FakeStore, clock: Clock, state: str
+) -> None:
+    sessions = uncached if state == "without a cache" else cached
+    cached.trust(False)
+    session = a_session(now=clock.now)
+    assert await sessions.get(session.key) is None
+    store.hold(session)
+    assert await sessions.get(session.key) is not None
+
+
+def test_what_is_remembered_as_absent_is_bounded() -> None:
+    absent = Absent()
+    keys = [SessionKey(f"{number:064}") for number in range(25_000)]
+    for key in keys:
+        absent.add(key, 0.0)
+        assert absent.holds(key, 0.0)
+    assert sum(absent.holds(key, 0.0) for key in keys) <= 10_000
 
 
 @pytest.mark.parametrize("enabled", [True, False])

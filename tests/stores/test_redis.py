@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,7 +11,7 @@ from gateway.errors import StoreUnavailable
 from gateway.rules.sessions import touched
 from gateway.stores.protocol import SessionStore
 from gateway.stores.redis import RedisStore
-from tests.servers import RedisServer, free_port, program, wait_until
+from tests.servers import RedisServer, free_port, wait_until
 from tests.stores.contract import (
     LIFETIME,
     Clock,
@@ -107,6 +105,10 @@ async def test_what_expired_leaves_the_users_list(
     await store.create(replace(idle, expires_at=clock.now + 0.1))
     await store.create(stays)
     await wait_until(lambda: server.command("EXISTS", f"gateway:session:{idle.key}") == "0\n")
+    assert await store.of_user("ada") == [stays]
+    # Not at once: what is just being made is listed before it is there.
+    assert len(server.command("ZRANGE", "gateway:user:ada", "0", "-1").split()) == 2
+    clock.now += 61
     assert await store.of_user("ada") == [stays]
     assert server.command("ZRANGE", "gateway:user:ada", "0", "-1").split() == [stays.key]
 
@@ -280,44 +282,17 @@ async def test_a_password_is_used_and_never_shown(clock: Clock) -> None:
             await store.close()
 
 
-async def test_tls_is_spoken_and_the_certificate_is_checked(clock: Clock, tmp_path: Path) -> None:
-    cert, key, port = tmp_path / "cert.pem", tmp_path / "key.pem", free_port()
-    request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test"
-    call = [
-        program("openssl", "openssl"),
-        *request.split(),
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-    ]
-    subprocess.run([*call, "-out", cert, "-keyout", key], check=True, capture_output=True)
-    files = ("--tls-cert-file", str(cert), "--tls-key-file", str(key), "--tls-auth-clients", "no")
-    with RedisServer("--tls-port", str(port), *files):
-        trusting = RedisStore(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={cert}", wall=clock)
-        await trusting.open()
-        session = a_session(now=clock.now)
-        await trusting.create(session)
-        ears = await hearing(trusting)
-        assert await trusting.load([session.key]) == [session]
-        await trusting.delete(session.key)
-        assert session.key in ears.keys
-        await trusting.close()
-        doubting = RedisStore(f"rediss://127.0.0.1:{port}/0", wall=clock)
-        with pytest.raises(StoreUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
-            await doubting.open()
-        await doubting.close()
-
-
 @pytest.mark.parametrize(
     "url",
     [
-        pytest.param("redis://:pass/word@127.0.0.1:6379/0", id="an unescaped slash"),
-        pytest.param("redis://:password@127.0.0.1:port/0", id="a port that is none"),
-        pytest.param("redis://:password@127.0.0.1/0?speed=high", id="an unknown option"),
+        pytest.param("redis://:hun/ter2@127.0.0.1:6379/0", id="an unescaped slash"),
+        pytest.param("redis://:hunter2@127.0.0.1:port/0", id="a port that is none"),
+        pytest.param("redis://:hunter2@127.0.0.1/0?speed=high", id="an unknown option"),
     ],
 )
 def test_a_url_that_is_none_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(StoreUnavailable) as caught:
         RedisStore(url)
-    assert "pass" not in str(caught.value)
+    assert "hun" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__

@@ -254,16 +254,28 @@ async def test_a_broken_record_signs_nobody_in_and_is_logged(
     assert await store.delete(broken.key) is True
 
 
-async def test_expired_sessions_and_old_changes_are_cleared_away(
-    store: SqliteStore, file: Path, clock: Clock
+async def test_expired_sessions_and_old_changes_are_cleared_away_a_little_at_a_time(
+    file: Path, clock: Clock
 ) -> None:
+    store = SqliteStore(str(file), wall=clock, sweep_every=0.01)
+    await store.open()
     for _ in range(20):
         await store.create(a_session(now=clock.now))
-    by_hand(file, "INSERT INTO changes (key, at) VALUES ('long ago', 1000)")
+    # More than one batch of each.
+    many = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 250)"
+    by_hand(file, f"{many} INSERT INTO sessions SELECT 'old ' || n, n, 'ada', '', 1, 2, 3 FROM n")
+    by_hand(file, f"{many} INSERT INTO changes (key, at) SELECT 'long ago', 1000 FROM n")
     clock.now += 700
-    await store.create(a_session(now=clock.now))
-    assert by_hand(file, "SELECT count(*) FROM sessions") == [(1,)]
-    assert by_hand(file, "SELECT count(*) FROM changes WHERE key = 'long ago'") == [(0,)]
+    stays = a_session(now=clock.now)
+    await store.create(stays)
+
+    def cleared() -> bool:
+        sessions = by_hand(file, "SELECT key FROM sessions")
+        changes = by_hand(file, "SELECT count(*) FROM changes WHERE key = 'long ago'")
+        return (sessions, changes) == ([(stays.key,)], [(0,)])
+
+    await wait_until(cleared, what="what is over is gone")
+    await store.close()
 
 
 def newer(file: Path) -> None:

@@ -76,6 +76,7 @@ def forwarding(settings: RouteSettings, upstream: str, access: Access) -> Forwar
         security_headers=_security(settings.security_headers),
         cors=_cors(settings.cors),
         rate_limit=_rate_limit(settings.rate_limit, access),
+        session_control=settings.session_control,
     )
 
 

@@ -38,6 +38,9 @@ class Surroundings:
     own_paths: Mapping[str, str]
     """Those that belong to the gateway, by the key that sets them."""
     identity_headers: tuple[str, ...]
+    stale_for: float
+    """What holds where a route says nothing."""
+    cache: bool
 
 
 def build_routes(
@@ -94,6 +97,7 @@ class _Build:
             id=_NOBODY,
             access=defaults.access,
             when_denied=when_denied(defaults.when_denied),
+            stale_for=self._around.stale_for,
             forwarding=Forwarding(upstream=self._upstream or ""),
             case_insensitive=defaults.case == "insensitive",
         )
@@ -112,6 +116,8 @@ class _Build:
         if not whole or not report.sound("defaults", "access"):
             return None  # what follows might blame what was misspelt
         self._check_rules(path, settings, access)
+        if access in (Access.LOGIN, Access.OPTIONAL):
+            self._check_outage(path, settings)
         check_shaping(path, settings, access, self._injected, report)
         upstream = settings.upstream or self._upstream
         if upstream is None and access is not Access.DENY and self._upstreams_known:
@@ -128,6 +134,7 @@ class _Build:
             access=access,
             rules=rules(settings),
             when_denied=when_denied(settings.when_denied or self._defaults.when_denied),
+            stale_for=self._stale_for(settings),
             forwarding=forwarding(settings, upstream or "", access),
             allow_in_path=frozenset(settings.allow_in_path),
             case_insensitive=(settings.case or self._defaults.case) == "insensitive",
@@ -189,9 +196,18 @@ class _Build:
                     "this is an identity header: a client's own is never passed on",
                 )
 
+    def _check_outage(self, path: Path, settings: RouteSettings) -> None:
+        if settings.on_store_outage and not self._around.cache:
+            message = "serve_stale needs session.cache: true"
+            self._report.error((*path, "on_store_outage"), message)
+
+    def _stale_for(self, settings: RouteSettings) -> float:
+        own = settings.on_store_outage
+        return self._around.stale_for if own is None else own
+
     def _check_rules(self, path: Path, settings: RouteSettings, access: Access) -> None:
         inherited = "" if settings.access else " (from defaults)"
-        for name in _given(settings, *_IDENTITY_RULES, "network"):
+        for name in _given(settings, *_IDENTITY_RULES, "on_store_outage", "network"):
             if access is Access.DENY:
                 message = f"with access: deny{inherited} everybody is refused, and no rule is asked"
             elif access is Access.PUBLIC and name != "network":

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gateway.config.config import SessionConfig
+from gateway.config.build.store import build_store
+from gateway.config.config import NOWHERE, SessionConfig
+from gateway.config.python_code import OwnFunction
 from gateway.config.report import Report
 from gateway.config.settings import CookieSettings, SessionSettings
-from gateway.model import CookieShape, Lifetime
+from gateway.formats import token
+from gateway.model import CookieShape, Lifetime, Remember
 
 SHORTEST_SECRET = 32
 """Characters; in hexadecimal that is 128 bits."""
+
+_SAMPLES = 8
 
 
 def build_session(
@@ -20,12 +26,23 @@ def build_session(
     """Return where sessions live, for how long, and in which cookie."""
     if report.sound("session", "secret"):
         _judge_secrets(settings, report)
+    in_cookies = settings.strategy == "jwt"
+    nowhere = in_cookies and "store" not in settings.model_fields_set
+    if in_cookies:
+        _judge_jwt(settings, report, nowhere=nowhere)
     return SessionConfig(
-        store=_store(settings.store, folder, report),
+        strategy=settings.strategy,
+        store=NOWHERE if nowhere else build_store(settings.store, folder, report),
         secrets=settings.secret,
+        encrypt=_encrypt(settings, report),
+        anonymous=settings.anonymous,
+        remember=Remember(settings.remember),
+        max_per_user=settings.max_per_user,
+        new_token=_new_token(settings.token, folder, report),
         cookie=_cookie(settings.cookie, public_url, report),
         lifetime=_lifetime(settings, report),
         cache=settings.cache,
+        stale_for=_stale_for(settings, report),
         store_timeout=settings.store_timeout,
     )
 
@@ -35,46 +52,65 @@ def _judge_secrets(settings: SessionSettings, report: Report) -> None:
         if len(secret) < SHORTEST_SECRET:
             message = f"a secret under {SHORTEST_SECRET} characters can be guessed"
             report.warn(("session", "secret", index), message)
-    if not settings.secret and settings.store.startswith(("redis://", "rediss://")):
+    if not settings.secret and not settings.store.startswith(("memory://", "sqlite://")):
         report.warn(
             ("session", "store"),
-            "without session.secret, a form made by one process is refused by every other one",
+            "without session.secret, sessions are not sealed there, and a form made by one process"
+            " is refused by every other one",
         )
 
 
-def _store(url: str, folder: Path, report: Report) -> str:
-    path = ("session", "store")
-    if not report.sound(*path) or url == "memory://":
-        return url
-    if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
-        file = folder.absolute() / url.removeprefix("sqlite:///")
-        if not file.parent.is_dir():
-            report.error(path, "the database's folder does not exist")
-        elif file.is_dir():
-            report.error(path, "expected a file after sqlite:///, not a folder")
-        return f"sqlite:///{file}"
-    if not _is_redis(url):
-        report.error(
-            path,
-            "expected memory://, sqlite:///file, redis://host:port/db or rediss://host:port/db",
-        )
-    return url
-
-
-def _is_redis(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return False
-    database = parts.path.removeprefix("/")
-    return (
-        parts.scheme in ("redis", "rediss")
-        and bool(host)
-        and url.isprintable()
-        and (not database or database.isdecimal())
-        and not (parts.query or parts.fragment)
+def _judge_jwt(settings: SessionSettings, report: Report, *, nowhere: bool) -> None:
+    if not settings.secret and report.sound("session", "secret"):
+        report.error(("session", "strategy"), "jwt needs session.secret, to seal cookies with")
+    if settings.token is not None:
+        report.error(("session", "token"), "needs strategy: server, where cookies hold tokens")
+    if not nowhere or not report.sound("session", "store"):
+        return
+    if settings.max_per_user is not None:
+        report.error(("session", "max_per_user"), "needs session.store, to count sessions in")
+    if settings.on_store_outage:
+        report.error(("session", "on_store_outage"), "needs session.store")
+    report.warn(
+        ("session", "strategy"),
+        "without session.store a session cannot be ended before its time: signing out removes the "
+        "cookie from one browser alone, and gateway sessions cannot list, revoke or change any",
     )
+
+
+def _encrypt(settings: SessionSettings, report: Report) -> bool:
+    if not settings.encrypt or settings.secret or not report.sound("session", "secret"):
+        return settings.encrypt and bool(settings.secret)
+    if "encrypt" in settings.model_fields_set:
+        report.error(("session", "encrypt"), "needs session.secret, to seal sessions with")
+    return False
+
+
+def _stale_for(settings: SessionSettings, report: Report) -> float:
+    if settings.on_store_outage and not settings.cache:
+        report.error(("session", "on_store_outage"), "serve_stale needs session.cache: true")
+    return settings.on_store_outage
+
+
+def _new_token(text: str | None, folder: Path, report: Report) -> Callable[[], object] | None:
+    if text is None or not report.sound("session", "token"):
+        return None
+    path = ("session", "token")
+    try:
+        new_token = OwnFunction(text, folder)
+    except ValueError as exc:
+        report.error(path, str(exc))
+        return None
+    try:
+        several = {token.checked(new_token()) for _ in range(_SAMPLES)}
+    except ValueError as exc:
+        report.error(path, f"made something else than a token: {exc}")
+    except Exception as exc:
+        report.error(path, f"failed: {type(exc).__name__}")
+    else:
+        if len(several) < _SAMPLES:
+            report.error(path, "made the same token twice")
+    return new_token
 
 
 def _cookie(settings: CookieSettings, public_url: str, report: Report) -> CookieShape:
