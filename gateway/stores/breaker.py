@@ -11,7 +11,7 @@ import structlog
 from gateway.errors import StoreUnavailable
 from gateway.model import Session, SessionKey
 from gateway.rules import breaker as rules
-from gateway.stores.protocol import SessionStore
+from gateway.stores.protocol import LookupStore
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ class GuardedStore:
         clock: Seconds that never go back.
     """
 
-    def __init__(self, store: SessionStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: LookupStore, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
         self._breaker = rules.Breaker()
@@ -47,7 +47,7 @@ class GuardedStore:
         return self._breaker.state is not rules.State.CLOSED
 
     async def load(self, keys: Sequence[SessionKey]) -> list[Session | None]:
-        """Return the session under each key, as ``SessionStore.load`` does.
+        """Return the session under each key, as ``LookupStore.load`` does.
 
         Raises:
             StoreUnavailable: The store did not answer.

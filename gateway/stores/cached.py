@@ -13,7 +13,7 @@ from gateway.rules.sessions import is_over, touched
 from gateway.stores.absent import Absent
 from gateway.stores.breaker import GuardedStore
 from gateway.stores.held import Held
-from gateway.stores.protocol import SessionStore, Watcher
+from gateway.stores.protocol import LookupStore, Watcher
 from gateway.stores.touches import Touches
 from gateway.stores.unverified import Unverified
 
@@ -44,7 +44,7 @@ class CachedSessions(Watcher):
 
     def __init__(
         self,
-        store: SessionStore,
+        store: LookupStore,
         *,
         enabled: bool,
         lifetime: Lifetime,
@@ -158,7 +158,11 @@ class CachedSessions(Watcher):
 
     def touch_soon(self, session: Session) -> Held:
         """Move the session's expiry: here at once, in the store soon after."""
-        held = Held(touched(session, self._lifetime, now=self._wall()))
+        return self.move(session, touched(session, self._lifetime, now=self._wall()))
+
+    def move(self, session: Session, moved: Session) -> Held:
+        """Let what others say of a session's times stand: here at once, in the store soon after."""
+        held = Held(moved)
         # Only in place of this very copy: what was revoked or changed since must not come back.
         copy = self._young.get(session.key)
         if copy is not None and copy.session is session:

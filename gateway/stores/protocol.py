@@ -50,11 +50,8 @@ class Codec(Protocol):
         ...
 
 
-class SessionStore(Protocol):
-    """Keeps sessions by the hash of their token.
-
-    A session that nobody has signed in to (``Session.anonymous``) is no user's: ``of_user`` never
-    finds it.
+class LookupStore(Protocol):
+    """Where sessions are looked up by their key, whoever makes them: all that copies are kept of.
 
     Every method raises ``StoreUnavailable`` when the backend does not answer within the store's
     time limit, and nothing else for a fault of the backend.
@@ -75,15 +72,33 @@ class SessionStore(Protocol):
         None where there never was one, where it ended, and where it expired. What cannot be read
         as a session is None too, and is logged: a broken record signs nobody in.
         """
-
-    async def create(self, session: Session) -> None:
-        """Keep a new session until ``expires_at``."""
+        ...
 
     async def touch(self, session: Session) -> None:
         """Move ``touched_at`` and ``expires_at`` of a session that is still there.
 
         Never brings back one that was deleted, and changes nothing else of it.
         """
+
+    async def find(self, session_id: SessionId) -> Session | None:
+        """Return the live session with this public id; None also where none is looked up by it."""
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell this watcher of every change from now on until ``close``.
+
+        Who is never told to trust hears of none, and keeps no copies.
+        """
+
+
+class SessionStore(LookupStore, Protocol):
+    """Keeps sessions by the hash of their token.
+
+    A session that nobody has signed in to (``Session.anonymous``) is no user's: ``of_user`` never
+    finds it.
+    """
+
+    async def create(self, session: Session) -> None:
+        """Keep a new session until ``expires_at``."""
 
     async def update(self, session: Session) -> bool:
         """Write anew what is kept of a session, but for its key, ids and times; True if it was
@@ -117,14 +132,8 @@ class SessionStore(Protocol):
         """End several sessions at once; return how many were there."""
         ...
 
-    async def find(self, session_id: SessionId) -> Session | None:
-        """Return the live session with this public id."""
-
     async def of_user(self, user_id: str) -> list[Session]:
         """Return a user's live sessions, of any provider, the newest first."""
 
     def all(self) -> AsyncIterator[Session]:
         """Go through all live sessions, in no particular order, never loading them all."""
-
-    def watch(self, watcher: Watcher) -> None:
-        """Tell this watcher of every change from now on until ``close``."""

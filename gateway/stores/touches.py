@@ -8,7 +8,7 @@ import structlog
 
 from gateway.model import Session, SessionKey
 from gateway.stores.breaker import GuardedStore
-from gateway.stores.protocol import SessionStore
+from gateway.stores.protocol import LookupStore
 
 log = structlog.get_logger()
 
@@ -23,7 +23,7 @@ class Touches:
     store rests they wait.
     """
 
-    def __init__(self, store: SessionStore, guarded: GuardedStore) -> None:
+    def __init__(self, store: LookupStore, guarded: GuardedStore) -> None:
         self._store = store
         self._guarded = guarded
         self._pending: dict[SessionKey, Session] = {}
