@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
 from gateway.errors import CorruptRecord, StoreUnavailable
 from gateway.model import Session, SessionId, SessionKey
-from gateway.rules.redis_urls import parse_redis_url
 from gateway.rules.sessions import is_over
 from gateway.stores import redis_layout as layout
 from gateway.stores.codec import PLAIN
 from gateway.stores.protocol import Codec, Watcher
+from gateway.stores.redis_asking import Asking
 from gateway.stores.redis_changes import Changes
-from gateway.stores.redis_deployments import open_servers
-from gateway.stores.redis_link import Command, Refused
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
 
 _PAGE = 500
 _TRIES = 4
@@ -51,13 +46,11 @@ class RedisStore:
         wall: Callable[[], float] = time.time,
         codec: Codec = PLAIN,
     ) -> None:
-        self._timeout = timeout
         self._wall = wall
         self._codec = codec
-        try:
-            self._servers = open_servers(parse_redis_url(url), timeout)
-        except ValueError as exc:
-            raise StoreUnavailable(f"session.store is not a Redis URL: {exc}") from None
+        self._redis = Asking(url, timeout)
+        self._run = self._redis.run
+        self._servers = self._redis.servers
         self._changes = Changes(self._servers, timeout)
         self._absent: dict[SessionKey, float] = {}
 
@@ -68,11 +61,11 @@ class RedisStore:
     async def close(self) -> None:
         """Close every connection."""
         await self._changes.close()
-        await self._servers.close()
+        await self._redis.close()
 
     async def ping(self) -> None:
         """Return if Redis answers."""
-        await self._call(self._servers.ping)
+        await self._redis.ping()
 
     async def load(self, keys: Sequence[SessionKey]) -> list[Session | None]:
         """Return the session under each key."""
@@ -181,7 +174,7 @@ class RedisStore:
             cursor = 0
             while True:
                 page = partial(node.scan, cursor, layout.PREFIX + "*", _PAGE)
-                cursor, names = await self._call(page)
+                cursor, names = await self._redis.call(page)
                 keys = [SessionKey(name.removeprefix(layout.PREFIX)) for name in names]
                 for session in await self.load(keys):
                     if session is not None and session.replaced_by is None:
@@ -232,23 +225,7 @@ class RedisStore:
         raise StoreUnavailable("Redis: too many changes to one session at once")
 
     async def _values(self, keys: Sequence[SessionKey]) -> list[Any]:
-        return await self._call(lambda: self._servers.values([*map(layout.name, keys)]))
-
-    async def _run(self, commands: Sequence[Command]) -> list[Any]:
-        answers = await self._call(lambda: self._servers.run(commands))
-        for answer in answers:
-            if isinstance(answer, Refused):
-                raise StoreUnavailable(f"Redis: {answer}")
-        return answers
-
-    async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await call()
-        except TimeoutError as exc:
-            raise StoreUnavailable(f"Redis did not answer within {self._timeout:g} s") from exc
-        except (Refused, OSError) as exc:
-            raise StoreUnavailable(f"Redis: {exc}") from exc
+        return await self._redis.call(lambda: self._servers.values([*map(layout.name, keys)]))
 
     def _session(self, key: SessionKey, value: bytes | None) -> Session | None:
         if value is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
@@ -28,17 +28,31 @@ class Changes:
     """Redis's own server-assisted invalidation, in broadcasting mode, on a connection of its own to
     each primary.
 
-    Redis names each key below our prefix that anybody changes, deletes, or lets expire; our own
+    Redis names each key below the prefix that anybody changes, deletes, or lets expire; our own
     touches as well, so each costs every process that holds the session one more read of it. A
     connection that leaves a heartbeat unanswered is lost. Until every primary is heard again,
     nothing held counts as true; nor does it when the sessions are spread over them anew.
 
+    Args:
+        prefix: What the names of all entries begin with; empty: every name on the server counts.
+        keys: Says of which sessions the copies are true no longer, when the entry with this name
+            has changed (without the prefix). None: of the one with this key.
+
     Source: https://redis.io/docs/latest/develop/reference/client-side-caching/
     """
 
-    def __init__(self, servers: Servers, timeout: float) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        timeout: float,
+        *,
+        prefix: str = PREFIX,
+        keys: Callable[[str], Iterable[SessionKey]] | None = None,
+    ) -> None:
         self._servers = servers
         self._timeout = timeout
+        self._prefix = prefix
+        self._keys = keys
         self._watchers: list[Watcher] = []
         self._ears: dict[Node, _Ear] = {}
         self._task: asyncio.Task[None] | None = None
@@ -57,6 +71,11 @@ class Changes:
         """Pass on at once what this process itself has changed."""
         for watcher in self._watchers:
             watcher.changed(key)
+
+    def doubt(self) -> None:
+        """Let no copy from before this moment count as true."""
+        self._distrust()
+        self._judge()
 
     async def close(self) -> None:
         """Stop. Safe to call twice."""
@@ -90,8 +109,14 @@ class Changes:
             self._ears.pop(node).task.cancel()
         for node in primaries:
             if node not in self._ears:
-                ear = _Ear(node, self._servers, self._timeout, self._understand, self._judge)
-                self._ears[node] = ear
+                self._ears[node] = _Ear(
+                    node,
+                    self._servers,
+                    self._timeout,
+                    tracking=_tracking(self._prefix),
+                    understand=self._understand,
+                    judge=self._judge,
+                )
         self._judge()
 
     def _judge(self) -> None:
@@ -111,17 +136,24 @@ class Changes:
         if message[0] != b"invalidate":
             return
         if message[1] is None:  # FLUSHALL, FLUSHDB
-            self._distrust()
-            self._judge()
+            self.doubt()
             return
-        for name in message[1]:
-            self.tell(SessionKey(name.decode(errors="replace").removeprefix(PREFIX)))
+        for raw in message[1]:
+            name = raw.decode(errors="replace").removeprefix(self._prefix)
+            for key in (SessionKey(name),) if self._keys is None else self._keys(name):
+                self.tell(key)
+
+
+def _tracking(prefix: str) -> Command:
+    everything: Command = ("CLIENT", "TRACKING", "ON", "BCAST")
+    return (*everything, "PREFIX", prefix) if prefix else everything
 
 
 class _Ear:
     """Listens to one server, and again whenever the connection was lost.
 
     Args:
+        tracking: Asks for what is to be heard.
         judge: Called when ``hears`` has changed.
     """
 
@@ -130,6 +162,8 @@ class _Ear:
         node: Node,
         servers: Servers,
         timeout: float,
+        *,
+        tracking: Command,
         understand: Callable[[list[Any]], None],
         judge: Callable[[], None],
     ) -> None:
@@ -137,6 +171,7 @@ class _Ear:
         self._node = node
         self._servers = servers
         self._timeout = timeout
+        self._tracking = tracking
         self._understand = understand
         self._judge = judge
         self._retry = _RETRY_FIRST
@@ -155,7 +190,6 @@ class _Ear:
             self._retry = min(self._retry * 2, _RETRY_LAST)
 
     async def _hear(self) -> None:
-        tracking: Command = ("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", PREFIX)
         lost = asyncio.Event()
 
         def deaf() -> None:
@@ -168,7 +202,7 @@ class _Ear:
                 self._node.greeting,
                 pushed=self._understand,
                 lost=deaf,
-                then=[tracking],
+                then=[self._tracking],
             )
         try:
             await self._beat(link)
