@@ -1,0 +1,8 @@
+import { getServerSession } from "next-auth/next";
+import { authOptions } from "../../lib/auth";
+
+export default async function Page() {
+  const session = await getServerSession(authOptions);
+  if (!session) return <p id="status">Not signed in</p>;
+  return <main><p id="status">{`Signed in as ${session.user.name}`}</p><pre id="session">{JSON.stringify(session)}</pre></main>;
+}
