@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from gateway.config.suggestions import did_you_mean
+from gateway.rules.adapter_tables import check_name
 from gateway.rules.headers import SESSION_CONTROL, fold
 
 # Those of IANA's registry that llhttp reads, and so all that a request can have.
@@ -95,6 +96,40 @@ def cookie_name(name: str) -> str:
         raise ValueError("expected a cookie's name: letters, digits, - and _, no space, ; or =")
     if name.lower().startswith(("__host-", "__secure-")):
         raise ValueError("__Host- or __Secure- is put in front where public_url is https")
+    return name
+
+
+def accepted_cookie(name: str) -> str:
+    """Check the name of a cookie that another framework sets, prefix and all."""
+    if not _TOKEN.fullmatch(name):
+        raise ValueError("expected a cookie's name: letters, digits, - and _, no space, ; or =")
+    return name
+
+
+def id_prefix(prefix: str) -> str:
+    """Check what is put in front of users' ids; it may be empty."""
+    if prefix != prefix.strip() or _CONTROL.search(prefix) or len(prefix) > 64:
+        raise ValueError("expected at most 64 characters, no control or space at the ends")
+    return prefix
+
+
+def payload_path(path: str) -> str:
+    """Check where something is in a session: keys, joined by dots."""
+    if not all(part.strip() for part in path.split(".")):
+        raise ValueError("expected keys joined by dots, such as user.roles")
+    return path
+
+
+def key_prefix(prefix: str) -> str:
+    """Check what keys in Redis begin with; it may be empty."""
+    if not prefix.isprintable():
+        raise ValueError("expected the beginning of a key, without control characters")
+    return prefix
+
+
+def identifier(name: str) -> str:
+    """Check the name of a table or column."""
+    check_name(name)
     return name
 
 

@@ -123,6 +123,10 @@ class Report:
         """Return line and column where the value under a path begins."""
         return self._position(path, key=False)
 
+    def value(self, path: Path) -> Any:
+        """Return what stands under a path, as it was read; None: nothing."""
+        return _value_at(self._source.data, path)
+
     def hidden(self, path: Path) -> bool:
         """Whether the value under a path must not be shown."""
         return path in self._source.origins
@@ -184,7 +188,8 @@ def _fields(model: Any, names: tuple[str, ...]) -> list[str]:
     for name in names:
         inner = getattr(model, "model_fields", {}).get(name)
         model = _inner_model(inner.annotation) if inner is not None else model
-    return list(getattr(model, "model_fields", {}))
+    fields = getattr(model, "model_fields", {})
+    return [field.alias or name for name, field in fields.items()]
 
 
 def _inner_model(annotation: Any) -> Any:

@@ -46,6 +46,25 @@ def _places(data: dict[str, Any]) -> Iterator[tuple[Any, Any, Path]]:
         else:
             yield holder, path[-1], path
     yield from _header_values(data)
+    yield from _accepted(data)
+
+
+def _accepted(data: dict[str, Any]) -> Iterator[tuple[Any, Any, Path]]:
+    """Yield what opens sessions of other frameworks, and where these are kept."""
+    session = data.get("session")
+    entries = session.get("accept") if isinstance(session, dict) else None
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        for name in ("secret", "password", "store"):
+            if not isinstance(entry, dict) or name not in entry:
+                continue
+            path = ("session", "accept", index, name)
+            value = entry[name]
+            if isinstance(value, list) and name == "secret":
+                yield from ((value, at, (*path, at)) for at in range(len(value)))
+            elif isinstance(value, dict) and name == "password" and set(value) != {"file"}:
+                yield from ((value, key, (*path, key)) for key in value)
+            else:
+                yield entry, name, path
 
 
 def _header_values(data: dict[str, Any]) -> Iterator[tuple[Any, Any, Path]]:

@@ -1,0 +1,94 @@
+"""What keeps several sources of users apart: names of cookies, and prefixes of ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from gateway.config.accepted import Accepted
+from gateway.config.report import Report
+from gateway.config.source import Path
+
+
+class OtherSource(Protocol):
+    """From where users come: sessions of others, or a way to sign in at the gateway."""
+
+    @property
+    def id_prefix(self) -> str | None:
+        """What its users' ids begin with; None: nothing was said."""
+
+
+def check_cookies(
+    source: Accepted,
+    path: Path,
+    before: Sequence[tuple[int, Accepted]],
+    own: Iterable[str],
+    report: Report,
+) -> None:
+    """Note where a cookie of a source could be taken for another one.
+
+    Args:
+        before: The sources before it, with their places.
+        own: Names of the gateway's own cookies.
+    """
+    where = (*path, "cookie") if report.value((*path, "cookie")) else path
+    if any(_overlap(name, ours) for name in source.cookies for ours in own):
+        report.error(where, "the gateway's own cookie has this name")
+    for index, other in before:
+        shared = any(_overlap(one, two) for one in source.cookies for two in other.cookies)
+        if shared and source.forward_to != other.forward_to:
+            message = (
+                f"has a cookie in common with accept[{index}], so both need the same forward_to: "
+                "nobody can tell whose it is"
+            )
+            report.error(where, message)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two names are the same to somebody, pieces (``name.0``) included."""
+    one, other = one.lower(), other.lower()
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
+def check_prefixes(
+    accepted: Sequence[tuple[int, OtherSource]],
+    providers: Sequence[tuple[int, OtherSource]],
+    report: Report,
+) -> tuple[str, ...]:
+    """Hold sources to prefixes that keep their ids apart; return those that are not empty."""
+    sources: list[tuple[Path, str | None]] = [
+        *((("session", "accept", index), one.id_prefix) for index, one in accepted),
+        *((("login", "providers", index), one.id_prefix) for index, one in providers),
+    ]
+    if accepted and len(sources) > 1:
+        for at, (path, prefix) in enumerate(sources):
+            _check_prefix((*path, "id_prefix"), prefix, sources[:at], report)
+    return tuple(prefix for _, prefix in sources if prefix)
+
+
+def _check_prefix(
+    where: Path, prefix: str | None, before: Iterable[tuple[Path, str | None]], report: Report
+) -> None:
+    if not report.sound(*where):
+        return
+    if prefix is None:
+        report.error(
+            where,
+            "this key is missing: users come from several sources, and a prefix keeps the ids of each "
+            'apart; one of them may be ""',
+        )
+        return
+    for other, theirs in before:
+        if theirs is not None and _alike(prefix, theirs):
+            owner = f"{other[1]}[{other[2]}]"
+            report.error(where, f"ids could be the same as those of {owner}, which begin alike")
+            return
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether ids with one prefix could begin with the other. One of all may be empty: no id of
+    that source may begin with any other's, which is seen to when they are read.
+    """
+    if not one or not other:
+        return one == other
+    return one.startswith(other) or other.startswith(one)
