@@ -52,9 +52,12 @@ def token(value: str) -> str:
         raise Refused(Why.MISSING, "there is no such cookie")
     if len(value) > LONGEST:
         raise Refused(Why.TOO_LARGE, f"has more than {LONGEST} characters")
-    # PostgreSQL takes no NUL in a text, and no encoding takes half a surrogate pair.
-    if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
-        raise Refused(Why.MALFORMED, "holds what no token can")
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise Refused(Why.MALFORMED, "is no text") from exc
+    if "\0" in value:
+        raise Refused(Why.MALFORMED, "holds a NUL, which PostgreSQL does not take")
     return value
 
 
