@@ -143,7 +143,7 @@ def _cut(value: str, version: Version) -> tuple[str, str]:
 def _expires_at(expiration: str, version: Version) -> float | None:
     if _EXPIRATION[version].fullmatch(expiration) is None:
         raise Refused(Why.MALFORMED, "its expiration is no time in milliseconds")
-    return min(int(expiration) / 1000, _LAST_SECOND) + SKEW if expiration else None
+    return min(int(expiration) / 1000 + SKEW, _LAST_SECOND) if expiration else None
 
 
 def _decrypted(secret: bytes, salt: str, iv: str, ciphertext: str) -> bytes:
