@@ -20,7 +20,7 @@ from gateway.formats.base64url import encode
 from gateway.formats.foreign import Opened, Refused, Why
 from gateway.formats.npm_cookies import Flavour
 
-COOKIES = ("authjs.session-token", "__Secure-authjs.session-token")
+COOKIES: tuple[str, ...] = ("authjs.session-token", "__Secure-authjs.session-token")
 """The names that it gives its cookie, under http and https."""
 FLAVOUR = Flavour.VERBATIM
 IV_BYTES = 16

@@ -17,7 +17,7 @@ from gateway.formats import jwe, jwt_claims, next_chunks
 from gateway.formats.foreign import Opened, Refused, Why
 from gateway.formats.npm_cookies import Flavour
 
-COOKIES = ("next-auth.session-token", "__Secure-next-auth.session-token")
+COOKIES: tuple[str, ...] = ("next-auth.session-token", "__Secure-next-auth.session-token")
 """The names that it gives its cookie, under http and https."""
 FLAVOUR = Flavour.UNQUOTING
 IV_BYTES = 12

@@ -2,7 +2,7 @@
 
 Which cookies there are, and that none is there twice, is for ``rules/cookies`` to say.
 
-Source: npm ``cookie`` 0.7 and 2.0, ECMA-262 ``decodeURIComponent``.
+Source: npm ``cookie`` 0.6 and 2.0, ECMA-262 ``decodeURIComponent``.
 """
 
 from __future__ import annotations
