@@ -486,3 +486,5 @@ class CookieShape:
     domain: str | None = None
     path: str = "/"
     secure: bool = False
+    piece: int | None = None
+    """Characters of a value that one cookie takes, if another framework has the say."""

@@ -122,7 +122,7 @@ async def _create(args: argparse.Namespace, keeper: Keeper, cookie: CookieShape)
     roles = tuple(dict.fromkeys(args.role))
     user = User(id=args.user, name=args.name, email=args.email, roles=roles)
     begun = await keeper.begin(user, Visit(device="gateway sessions create"))
-    pieces = split(cookie.name, begun.token) or {}
+    pieces = split(cookie.name, begun.token, cookie.piece) or {}
     made = {
         "id": begun.session.id,
         "cookie": "; ".join(f"{name}={value}" for name, value in pieces.items()),

@@ -120,6 +120,10 @@ class SessionConfig:
 
     strategy: Literal["server", "jwt"]
     """Whether the cookie holds a token, and the store the session; or the cookie the session."""
+    format: Literal["gateway", "nextauth", "authjs"]
+    """Whose cookies they are, where they hold sessions."""
+    forward_to: frozenset[str] = frozenset()
+    """Names of upstreams that get them; none, where they are the gateway's own alone."""
     store: str = field(repr=False)
     """URL, maybe with a password; or ``NOWHERE``. A relative SQLite path is already made absolute
     from the file's folder."""

@@ -43,8 +43,9 @@ class CookieSettings(Strict):
     """``session.cookie``: always ``HttpOnly``; with https ``Secure``, and a name with prefix."""
 
     name: CookieName = "gateway_session"
-    """Its name; with https, ``__Host-`` or ``__Secure-`` comes in front. Default
-    ``gateway_session``."""
+    """Its name; with https, ``__Host-`` or ``__Secure-`` comes in front: always the latter with
+    another framework's ``session.format``. Unset: ``gateway_session``, ``next-auth.session-token``
+    or ``authjs.session-token``, as that has it."""
     same_site: Literal["lax", "strict", "none"] = "lax"
     """When browsers send it along from other sites. Default ``lax``; ``none`` needs https."""
     domain: Text | None = None
@@ -60,6 +61,14 @@ class SessionSettings(Strict):
     """``server``: the cookie holds an opaque id, the store the session. ``jwt``: the cookie holds
     the session itself, sealed with ``secret``; a ``store`` is needed only to end, change or list
     sessions. Default ``server``."""
+    format: Literal["gateway", "nextauth", "authjs"] = "gateway"
+    """Whose cookies ``strategy: jwt`` makes. ``nextauth``: those of next-auth 4, so that
+    ``getServerSession`` in the app behind the gateway knows who is signed in; ``secret`` is the
+    app's ``NEXTAUTH_SECRET``. ``authjs``: those of Auth.js 5, for ``auth()``; ``secret`` is its
+    ``AUTH_SECRET``. Default ``gateway``: the gateway's own, which nobody else reads."""
+    forward_to: Annotated[tuple[Label, ...] | None, Given] = None
+    """With another framework's ``format``, the upstreams that get the session's cookie, on routes
+    that ask who it is; from all others it is kept. Unset: ``defaults.upstream``."""
     store: Text = "sqlite:///gateway-sessions.db"
     """``memory://``, ``sqlite:///file`` (relative to the configuration's folder),
     ``redis://host:port/db``, ``redis+sentinel://host,host/db?service=name`` or

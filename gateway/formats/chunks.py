@@ -15,11 +15,15 @@ def slots(name: str) -> tuple[str, ...]:
     return (name, *(f"{name}.{number}" for number in range(MOST)))
 
 
-def split(name: str, value: str) -> dict[str, str] | None:
-    """Return the cookies that hold a value, by name; None: it does not fit."""
-    if len(name) + len(value) <= LONGEST:
+def split(name: str, value: str, piece: int | None = None) -> dict[str, str] | None:
+    """Return the cookies that hold a value, by name; None: it does not fit.
+
+    Args:
+        piece: Characters of the value that one cookie takes, where another framework has the say.
+    """
+    if len(value) <= (LONGEST - len(name) if piece is None else piece):
         return {name: value}
-    size = LONGEST - len(name) - len(".0")
+    size = LONGEST - len(name) - len(".0") if piece is None else piece
     pieces = [value[at : at + size] for at in range(0, len(value), size)]
     if len(pieces) > MOST:
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -52,6 +52,14 @@ class KeyRing:
         self.ciphers = {key_id(key): AESGCM(key) for key in reversed(keys)}
         self.first = key_id(keys[0])
         self.context = b"\x00" + cookie.encode()
+
+    def seal(self, session: SealedSession, random: Callable[[int], bytes]) -> str:
+        """Return the text that holds a session."""
+        return seal(session, self, random(NONCE_BYTES))
+
+    def unseal(self, text: str, *, now: float) -> SealedSession:
+        """Return the session that a text holds; as ``unseal``."""
+        return unseal(text, self, now=now)
 
 
 def key_for(handle: bytes) -> SessionKey:

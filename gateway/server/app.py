@@ -401,6 +401,7 @@ def _lasting(config: Config) -> dict[str, object]:
         "server.header_timeout": server.header_timeout,
         "server.request_log": server.request_log,
         "session.strategy": session.strategy,
+        "session.format": session.format,
         "session.store": session.store,
         "session.store_timeout": session.store_timeout,
         "session.cache": session.cache,

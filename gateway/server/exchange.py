@@ -46,6 +46,8 @@ class Exchange:
     """Of the session cookie, on routes whose upstream may say what becomes of the session."""
     set_cookies: tuple[bytes, ...] = ()
     """Header lines that give the browser its session, whatever the answer is."""
+    renewed: bytes = b""
+    """The session's cookies as they are from this answer on, where they are others now."""
     trace_id = ""
     """Of the ``traceparent`` that the upstream gets, where there is a valid one."""
     bytes_in = 0

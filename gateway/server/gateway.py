@@ -68,6 +68,8 @@ class RoutePlan:
     """Header lines of the operator's own for the upstream."""
     varies: bool
     """Whether answers may depend on who asked."""
+    carries: bool
+    """Whether the upstream reads the session's own cookie."""
     shaper: Shaper | None
     """Changes the answers, the upstream's and our own; None where nothing is to be changed."""
     rate_limit: RateLimit | None
@@ -136,6 +138,9 @@ class Gateway:
         self.lifetime = config.session.lifetime
         form = csrf.cookie_shape(config.server.public_url).name.encode()
         self.own_cookies = frozenset({form, *(name.encode() for name in cookies.names)})
+        self.session_cookie = config.session.cookie.name.encode()
+        self.carries = bool(config.session.forward_to)
+        """Whether any upstream reads the session's own cookie."""
         self.base_path = config.server.base_path
         self.login_path = config.login.path
         self.public_url = config.server.public_url
@@ -193,6 +198,8 @@ class Gateway:
             origins=forwarding.origins | {self.config.server.public_url},
             set_lines=field_lines(forwarding.request_headers.fields),
             varies=route.access in (Access.LOGIN, Access.OPTIONAL),
+            carries=forwarding.upstream in self.config.session.forward_to
+            and route.access in (Access.LOGIN, Access.OPTIONAL),
             shaper=shaper(
                 forwarding,
                 public_url=self.config.server.public_url,

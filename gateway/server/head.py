@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiohttp import hdrs
@@ -39,6 +39,8 @@ class Head:
     host_header: str | None
     key: SessionKey | None
     """Of the session cookie, where there is exactly one and it looks like ours."""
+    own: bytes
+    """The cookies of ``key``, as they were sent; empty where no upstream reads them."""
     others: bytes
     """The value of ``Cookie`` for the upstream."""
     client: str
@@ -64,11 +66,26 @@ class Head:
             if self.gateway.tracing and not self.trace_id:
                 # A tracestate belongs to its traceparent, and there will be another one.
                 lines = [line for line in lines if line[:11].lower() not in _TRACE]
-            if self.others:
+            if self.others and not plan.carries:
                 lines.append(b"Cookie: " + self.others)
             self.block = b"\r\n".join([b"Host: " + host, *lines, *plan.set_lines, self.provenance])
             self.plan = plan
         return self.block
+
+    def with_session(self, renewed: bytes, *, signed_in: bool) -> bytes:
+        """Return the ``Cookie`` field for an upstream that reads the session's cookie itself.
+
+        It gets the cookie that was checked, and nothing that its framework would take for a part
+        of it: those read whatever begins with the name.
+
+        Args:
+            renewed: The session's cookies that the browser is about to get; empty: it has them.
+        """
+        name = self.gateway.session_cookie
+        there = [part for part in self.others.split(b"; ") if part and not part.startswith(name)]
+        if signed_in:
+            there.append(renewed or self.own)
+        return b"Cookie: %b\r\n" % b"; ".join(there) if there else b""
 
 
 def read_head(gateway: Gateway, connection: Connection, fields: Fields) -> Head:
@@ -118,12 +135,17 @@ def _read(gateway: Gateway, connection: Connection, fields: Fields) -> Head:
         )
         if own
         else None,
+        own=_session(own, gateway.session_cookie) if own and gateway.carries else b"",
         others=others,
         client=client,
         request_id=request_id,
         trace_id=trace_id(headers.getall("Traceparent", ())),
         provenance=block,
     )
+
+
+def _session(own: Mapping[bytes, bytes], name: bytes) -> bytes:
+    return b"; ".join(b"%b=%b" % pair for pair in own.items() if pair[0].startswith(name))
 
 
 def _check_framing(fields: Fields) -> None:

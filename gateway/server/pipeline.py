@@ -249,6 +249,9 @@ class Pipeline:
             target = f"{target}?{exchange.query}"
         start = f"{exchange.method} {target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
         block = head.for_route(plan)
+        if plan.carries:
+            signed_in = identity is not None and identity.caller is not None
+            block += head.with_session(exchange.renewed, signed_in=signed_in)
         if exchange.body is not EMPTY_PAYLOAD or exchange.method not in _BARE:
             block += self._framing(exchange, plan)
         if upgrade:

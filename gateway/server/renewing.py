@@ -10,7 +10,7 @@ from gateway.model import SessionKey
 from gateway.server.exchange import Exchange
 from gateway.server.gateway import Gateway, Identity
 from gateway.server.refusals import is_navigation
-from gateway.server.session_cookie import lines
+from gateway.server.session_cookie import lines, pairs
 from gateway.stores.held import Held
 from gateway.stores.keeper import Begun, Visit
 from gateway.telemetry.records import fingerprint
@@ -79,5 +79,7 @@ async def welcome(gateway: Gateway, exchange: Exchange, key: SessionKey | None) 
 
 def _given(gateway: Gateway, exchange: Exchange, begun: Begun) -> Identity:
     sent = exchange.fields.headers.get(hdrs.COOKIE, "")
-    exchange.set_cookies = lines(gateway.cookies.given(begun, sent))
+    given = gateway.cookies.given(begun, sent)
+    exchange.set_cookies = lines(given)
+    exchange.renewed = pairs(given)
     return gateway.identity(Held(begun.session))

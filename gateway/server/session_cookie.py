@@ -92,7 +92,7 @@ class SealedCookies:
     def given(self, begun: Begun, sent: str) -> Headers:
         """Return the fields that set the session, and remove what is left of a longer one."""
         max_age = _max_age(begun)
-        pieces = chunks.split(self._shape.name, begun.token)
+        pieces = chunks.split(self._shape.name, begun.token, self._shape.piece)
         assert pieces is not None  # noqa: S101  the keeper has refused what does not fit
         values = [set_cookie(self._named(n), v, max_age=max_age) for n, v in pieces.items()]
         values += [
@@ -118,6 +118,12 @@ class SealedCookies:
 def lines(headers: Headers) -> tuple[bytes, ...]:
     """Return fields as lines of a head."""
     return tuple(f"{name}: {value}".encode("latin-1") for name, value in headers)
+
+
+def pairs(headers: Headers) -> bytes:
+    """Return what a browser sends that was given these cookies and keeps no others."""
+    given = [value.partition(";")[0] for _, value in headers]
+    return "; ".join(pair for pair in given if not pair.endswith("=")).encode("latin-1")
 
 
 def _max_age(begun: Begun) -> float | None:

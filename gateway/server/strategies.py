@@ -15,7 +15,7 @@ from gateway.stores.live import LiveSessions
 from gateway.stores.protocol import SessionStore
 
 if TYPE_CHECKING:
-    from gateway.formats.sealed import KeyRing
+    from gateway.formats.cookie_seal import CookieSeal
     from gateway.stores.sealed_sessions import SealedSessions
 
 
@@ -87,7 +87,7 @@ class _Jwt:
         self._sealed = SealedSessions(
             store,
             None if config.store == NOWHERE else _cached(config, store, wall),
-            ring=_ring(config),
+            ring=_seal(config),
             lifetime=config.lifetime,
             wall=wall,
         )
@@ -102,7 +102,7 @@ class _Jwt:
         return SealedCookies(config.cookie, presented)
 
     def use(self, config: SessionConfig) -> None:
-        self._sealed.use(_ring(config))
+        self._sealed.use(_seal(config))
 
 
 def _keeper(config: SessionConfig, store: SessionStore, wall: Callable[[], float]) -> Keeper:
@@ -126,15 +126,23 @@ def _sealed_keeper(
     return SealedKeeper(
         store,
         config.lifetime,
-        ring=_ring(config),
+        ring=_seal(config),
         cookie=config.cookie.name,
+        piece=config.cookie.piece,
         sessions=sessions,
         max_per_user=config.max_per_user,
         wall=wall,
     )
 
 
-def _ring(config: SessionConfig) -> KeyRing:
-    from gateway.formats.sealed import KeyRing
+def _seal(config: SessionConfig) -> CookieSeal:
+    name = config.cookie.name
+    if config.format == "gateway":
+        from gateway.formats.sealed import KeyRing
 
-    return KeyRing(config.secrets, config.cookie.name)
+        return KeyRing(config.secrets, name)
+    from gateway.formats import authjs, nextauth
+    from gateway.formats.framework_cookie import FrameworkSeal
+
+    codec = nextauth if config.format == "nextauth" else authjs
+    return FrameworkSeal(codec, config.secrets, name, idle_timeout=config.lifetime.idle_timeout)

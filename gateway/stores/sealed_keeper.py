@@ -17,6 +17,7 @@ import msgspec
 
 from gateway.errors import SessionTooLarge, StoreUnavailable
 from gateway.formats import chunks, sealed
+from gateway.formats.cookie_seal import CookieSeal
 from gateway.formats.token import ID_BYTES, new_session_id
 from gateway.model import (
     Lifetime,
@@ -50,8 +51,9 @@ class SealedKeeper(Keeper):
         store: SessionStore,
         lifetime: Lifetime,
         *,
-        ring: sealed.KeyRing,
+        ring: CookieSeal,
         cookie: str,
+        piece: int | None = None,
         sessions: SealedSessions | None = None,
         max_per_user: int | None = None,
         wall: Callable[[], float] = time.time,
@@ -62,11 +64,13 @@ class SealedKeeper(Keeper):
         Args:
             ring: What seals them.
             cookie: The cookie's name.
+            piece: Characters that one cookie takes; None: as many as fit.
             sessions: Opens what browsers present; None: there are none.
         """
         super().__init__(store, lifetime, max_per_user=max_per_user, wall=wall, random=random)
         self._ring = ring
         self._cookie = cookie
+        self._piece = piece
         self._sessions = sessions
         self._marks = Marks(store, max_age=lifetime.max_age, wall=wall, random=random)
 
@@ -231,8 +235,8 @@ class SealedKeeper(Keeper):
         raise StoreUnavailable("a session is renewed faster than it can be ended")
 
     def _seal(self, session: SealedSession) -> Token:
-        text = sealed.seal(session, self._ring, self._random(sealed.NONCE_BYTES))
-        if chunks.split(self._cookie, text) is None:
+        text = self._ring.seal(session, self._random)
+        if chunks.split(self._cookie, text, self._piece) is None:
             raise SessionTooLarge(
                 f"the session takes {len(text)} characters, more than {chunks.MOST} cookies hold: "
                 "fewer roles, permissions or data, or session.strategy: server"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 import structlog
 
 from gateway.errors import BadCookie, CorruptRecord
-from gateway.formats import sealed
+from gateway.formats.cookie_seal import CookieSeal
 from gateway.model import Lifetime, Renewal, SealedSession, Session, SessionKey
 from gateway.rules import not_before
 from gateway.rules.sessions import is_over, touched
@@ -53,7 +53,7 @@ class SealedSessions(Watcher):
         store: SessionStore,
         marks: CachedSessions | None,
         *,
-        ring: sealed.KeyRing,
+        ring: CookieSeal,
         lifetime: Lifetime,
         wall: Callable[[], float],
         max_entries: int = 50_000,
@@ -78,7 +78,7 @@ class SealedSessions(Watcher):
         if marks is not None:
             store.watch(self)
 
-    def use(self, ring: sealed.KeyRing) -> None:
+    def use(self, ring: CookieSeal) -> None:
         """Open cookies with these keys from now on."""
         self._ring = ring
         self._young = {}
@@ -225,7 +225,7 @@ class SealedSessions(Watcher):
         if not isinstance(key, Presented):
             return None
         try:
-            return sealed.unseal(key.text, self._ring, now=now)
+            return self._ring.unseal(key.text, now=now)
         except BadCookie:
             return None
 

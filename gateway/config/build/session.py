@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +21,23 @@ SHORTEST_SECRET = 32
 _SAMPLES = 8
 
 
+@dataclass(frozen=True, slots=True)
+class _Framework:
+    """Whose app reads the gateway's cookies."""
+
+    cookie: str
+    """Its name, without prefix."""
+    piece: int
+    """Characters of a value in one cookie."""
+
+
+# As in ``formats``, which would bring cryptography along.
+_FRAMEWORKS = {
+    "nextauth": _Framework("next-auth.session-token", 3933),
+    "authjs": _Framework("authjs.session-token", 3936),
+}
+
+
 def build_session(
     settings: SessionSettings, public_url: str, folder: Path, report: Report
 ) -> SessionConfig:
@@ -30,8 +48,11 @@ def build_session(
     nowhere = in_cookies and "store" not in settings.model_fields_set
     if in_cookies:
         _judge_jwt(settings, report, nowhere=nowhere)
+    framework = _FRAMEWORKS.get(settings.format)
+    _judge_format(settings, framework, report)
     return SessionConfig(
         strategy=settings.strategy,
+        format=settings.format,
         store=NOWHERE if nowhere else build_store(settings.store, folder, report),
         secrets=settings.secret,
         encrypt=_encrypt(settings, report),
@@ -39,7 +60,7 @@ def build_session(
         remember=Remember(settings.remember),
         max_per_user=settings.max_per_user,
         new_token=_new_token(settings.token, folder, report),
-        cookie=_cookie(settings.cookie, public_url, report),
+        cookie=_cookie(settings.cookie, framework, public_url, report),
         lifetime=_lifetime(settings, report),
         cache=settings.cache,
         stale_for=_stale_for(settings, report),
@@ -78,6 +99,37 @@ def _judge_jwt(settings: SessionSettings, report: Report, *, nowhere: bool) -> N
     )
 
 
+def _judge_format(settings: SessionSettings, framework: _Framework | None, report: Report) -> None:
+    if framework is None:
+        if settings.forward_to is not None:
+            message = "needs session.format: nobody else reads the gateway's own cookie"
+            report.error(("session", "forward_to"), message)
+        return
+    if settings.strategy != "jwt" and report.sound("session", "strategy"):
+        report.error(("session", "format"), "needs strategy: jwt, where cookies hold sessions")
+    if settings.anonymous:
+        report.error(
+            ("session", "anonymous"),
+            f"with format: {settings.format} the app would take every visitor for somebody who is "
+            "signed in",
+        )
+
+
+def forwarded_to(
+    settings: SessionSettings, upstreams: tuple[str, ...], usual: str | None, report: Report
+) -> frozenset[str]:
+    """Return which upstreams get the session's cookie."""
+    if settings.format not in _FRAMEWORKS:
+        return frozenset()
+    if settings.forward_to is None:
+        return frozenset() if usual is None else frozenset({usual})
+    for index, name in enumerate(settings.forward_to):
+        if name not in upstreams:
+            where = ("session", "forward_to", index)
+            report.error(where, "no upstream is named %v", *upstreams)
+    return frozenset(settings.forward_to)
+
+
 def _encrypt(settings: SessionSettings, report: Report) -> bool:
     if not settings.encrypt or settings.secret or not report.sound("session", "secret"):
         return settings.encrypt and bool(settings.secret)
@@ -113,7 +165,9 @@ def _new_token(text: str | None, folder: Path, report: Report) -> Callable[[], o
     return new_token
 
 
-def _cookie(settings: CookieSettings, public_url: str, report: Report) -> CookieShape:
+def _cookie(
+    settings: CookieSettings, framework: _Framework | None, public_url: str, report: Report
+) -> CookieShape:
     path = ("session", "cookie")
     secure = public_url.startswith("https:")
     domain = None if settings.domain is None else settings.domain.lower().removeprefix(".")
@@ -125,9 +179,14 @@ def _cookie(settings: CookieSettings, public_url: str, report: Report) -> Cookie
             report.error((*path, "domain"), "expected the host of public_url or a domain above it")
     prefix = ""
     if secure:
-        prefix = "__Host-" if domain is None and settings.path == "/" else "__Secure-"
+        everywhere = domain is None and settings.path == "/" and framework is None
+        prefix = "__Host-" if everywhere else "__Secure-"
+    name = settings.name
+    if framework is not None and "name" not in settings.model_fields_set:
+        name = framework.cookie
     return CookieShape(
-        name=prefix + settings.name,
+        name=prefix + name,
+        piece=None if framework is None else framework.piece,
         same_site=settings.same_site,
         domain=domain,
         path=settings.path,

@@ -1,0 +1,248 @@
+"""``session.format``: who signs in at the gateway is signed in at an unmodified app behind it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+
+from tests.apps.running import SECRET, App, auth_js, next_js
+from tests.gateway_process import GatewayProcess
+from tests.integration.browser import Page, Visitor
+from tests.servers import wait_for
+
+PASSWORD = "correct horse"
+CONFIG = """\
+version: 1
+server: {listen: "127.0.0.1:${PORT}", admin: "127.0.0.1:${ADMIN_PORT}"}
+session:
+  strategy: jwt
+  format: ${FORMAT}
+  secret: ${SECRET}
+  store: sqlite:///sessions.db
+  update_age: 1s
+login: {path: /api/auth, providers: [{id: local, type: users, file: users.yaml}]}
+upstreams: {app: "${UPSTREAM}", other: "${UPSTREAM}"}
+defaults: {access: optional, upstream: app}
+routes:
+  - {path: /profile, access: login}
+  - {path: /api/echo/login, access: login}
+  - {path: /open/**, access: public, strip_prefix: /open}
+  - {path: /other/**, access: optional, upstream: other, strip_prefix: /other}
+  - {path: /admin, access: login, role: admin}
+"""
+USERS = {
+    "ada": {"name": "Ada Lovelace", "email": "ada@example.com", "roles": ["admin", "editor"]},
+    "taro": {"name": "山田 太郎 👩🏽‍🚀", "roles": []},
+    "big": {"name": "Big", "roles": [f"role-{number}" for number in range(400)]},
+}
+
+
+@dataclass(frozen=True)
+class Behind:
+    """An app that runs behind a gateway."""
+
+    app: App
+    gateway: GatewayProcess
+    cookie: str
+
+
+Start = Callable[[str], Behind]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    known: dict[str, Behind] = {}
+    with ExitStack() as stack:
+
+        def start(framework: str) -> Behind:
+            if framework not in known:
+                folder: Path = tmp_path_factory.mktemp("gateway")
+                # As cheap as argon2 gets: this is not about passwords.
+                hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+                users = {name: {**user, "password": hashed} for name, user in USERS.items()}
+                text = json.dumps({"users": users}, ensure_ascii=False)
+                (folder / "users.yaml").write_text(text, encoding="utf-8")
+                gateway = GatewayProcess(folder, CONFIG, FORMAT=framework, SECRET=SECRET)
+                make = next_js if framework == "nextauth" else auth_js
+                app = stack.enter_context(make(gateway.origin))
+                gateway.environment["UPSTREAM"] = app.url
+                stack.enter_context(gateway)
+                prefix = "next-auth" if framework == "nextauth" else "authjs"
+                known[framework] = Behind(app, gateway, f"{prefix}.session-token")
+            return known[framework]
+
+        yield start
+
+
+each_framework = pytest.mark.parametrize("framework", ["nextauth", "authjs"])
+
+
+def signed_in(gateway: GatewayProcess, user: str = "ada") -> Visitor:
+    visitor = Visitor(gateway.port)
+    page = visitor.get("/api/auth/csrf")
+    form = {"csrfToken": page.json()["csrfToken"], "username": user, "password": PASSWORD}
+    assert visitor.post("/api/auth/signin/local", form).status == 303
+    return visitor
+
+
+def session_cookies(behind: Behind, page: Page) -> list[str]:
+    lines = page.headers.get_all("Set-Cookie", [])
+    return [line for line in lines if line.startswith(behind.cookie)]
+
+
+@each_framework
+@pytest.mark.parametrize("user", USERS)
+def test_the_app_shows_who_has_signed_in_at_the_gateway(
+    start: Start, framework: str, user: str
+) -> None:
+    behind = start(framework)
+    visitor = signed_in(behind.gateway, user)
+    wanted = USERS[user]
+    shown = visitor.get("/api/me").json()["session"]["user"]
+    assert shown["id"] == user
+    assert shown["name"] == wanted["name"]
+    assert shown["email"] == wanted.get("email")
+    assert shown["roles"] == wanted["roles"]
+    assert f"Signed in as {wanted['name']}" in visitor.get("/server").text
+    if framework == "nextauth":
+        profile = visitor.get("/profile")
+        assert profile.status == 200
+        assert f'<h1 id="name">{wanted["name"]}</h1>' in profile.text
+
+
+@each_framework
+def test_the_framework_s_browser_client_asks_the_gateway(start: Start, framework: str) -> None:
+    visitor = signed_in(start(framework).gateway)
+    session = visitor.get("/api/auth/session").json()
+    assert session["user"]["name"] == "Ada Lovelace"
+    assert session["expires"]
+
+
+@each_framework
+def test_nobody_is_signed_in_at_the_app_who_is_not_at_the_gateway(
+    start: Start, framework: str
+) -> None:
+    behind = start(framework)
+    visitor = Visitor(behind.gateway.port)
+    assert visitor.get("/api/me").status == 401
+    assert "Not signed in" in visitor.get("/server").text
+    assert visitor.get("/profile").status == 302
+    signed = signed_in(behind.gateway)
+    assert signed.get("/api/me").status == 200
+    token = signed.get("/api/auth/csrf").json()["csrfToken"]
+    assert signed.post("/api/auth/signout", {"csrfToken": token}).status == 303
+    assert signed.get("/api/me").status == 401
+
+
+@each_framework
+def test_a_session_that_was_ended_elsewhere_is_over_for_the_app_too(
+    start: Start, framework: str
+) -> None:
+    behind = start(framework)
+    visitor = signed_in(behind.gateway)
+    cookies = dict(visitor.cookies)
+    assert visitor.get("/api/me").status == 200
+    behind.gateway.sessions("revoke-user", "ada")
+    revoked = Visitor(behind.gateway.port, cookies)
+    wait_for(lambda: revoked.get("/api/me").status == 401, what="the session is over")
+
+
+@each_framework
+def test_the_app_hears_of_other_roles_in_the_very_request_that_changes_the_cookie(
+    start: Start, framework: str
+) -> None:
+    behind = start(framework)
+    visitor = signed_in(behind.gateway, "taro")
+    assert visitor.get("/api/me").json()["session"]["user"]["roles"] == []
+    behind.gateway.sessions("set-roles", "taro", "--role", "editor")
+    heard: list[list[str]] = []
+
+    def changed() -> bool:
+        page = visitor.get("/api/me")
+        heard.append(page.json()["session"]["user"]["roles"])
+        return bool(session_cookies(behind, page))
+
+    wait_for(changed, what="the cookie is another one")
+    assert heard[-1] == ["editor"]
+    assert {tuple(each) for each in heard[:-1]} <= {()}
+    behind.gateway.sessions("revoke-user", "taro")
+
+
+@each_framework
+def test_the_gateway_moves_the_expiry_and_the_app_s_own_cookie_is_dropped(
+    start: Start, framework: str
+) -> None:
+    behind = start(framework)
+    visitor = signed_in(behind.gateway)
+    first = visitor.cookies[behind.cookie]
+    page = visitor.get("/api/me")
+    assert session_cookies(behind, page) == []  # though the app issues one on every call
+
+    def moved() -> bool:
+        [line] = session_cookies(behind, visitor.get("/api/me")) or [""]
+        return bool(line)
+
+    wait_for(moved, what="the cookie is renewed")
+    assert visitor.cookies[behind.cookie] != first
+    assert visitor.get("/api/me").status == 200
+
+
+@each_framework
+def test_a_cookie_that_the_app_issued_anew_is_the_same_session(
+    start: Start, framework: str
+) -> None:
+    behind = start(framework)
+    visitor = signed_in(behind.gateway)
+    directly = Visitor(behind.app.port, dict(visitor.cookies))
+    assert session_cookies(behind, directly.get("/api/me"))
+    assert directly.cookies[behind.cookie] != visitor.cookies[behind.cookie]
+    back = Visitor(behind.gateway.port, dict(directly.cookies))
+    assert back.get("/admin").status == 200
+    assert back.get("/api/me").json()["session"]["user"]["id"] == "ada"
+
+
+@each_framework
+def test_the_cookie_goes_where_the_identity_goes(start: Start, framework: str) -> None:
+    behind = start(framework)
+    visitor = signed_in(behind.gateway)
+    visitor.cookies |= {"theme": "dark", f"{behind.cookie}-old": "planted"}
+
+    def sent(path: str) -> str:
+        cookie: str = visitor.get(path).json()["headers"].get("cookie", "")
+        return cookie
+
+    value = f"{behind.cookie}={visitor.cookies[behind.cookie]}"
+    assert sent("/api/echo") == f"theme=dark; {value}"
+    assert value not in sent("/open/api/echo")
+    assert value not in sent("/other/api/echo")
+    assert "theme=dark" in sent("/other/api/echo")
+
+
+@each_framework
+def test_a_cookie_that_is_no_session_never_reaches_the_app(start: Start, framework: str) -> None:
+    behind = start(framework)
+    visitor = signed_in(behind.gateway)
+    cookie = visitor.cookies[behind.cookie]
+    for header in (
+        f"{behind.cookie}={cookie[:-2]}",
+        f"{behind.cookie}={cookie}; {behind.cookie}={cookie}",
+        f"{behind.cookie}={cookie}; {behind.cookie}.0={cookie}",
+        f"{behind.cookie}.1={cookie}",
+    ):
+        page = Visitor(behind.gateway.port).get("/api/echo", Cookie=header)
+        assert "cookie" not in page.json()["headers"]
+
+
+@each_framework
+def test_the_command_line_makes_cookies_that_the_app_reads(start: Start, framework: str) -> None:
+    behind = start(framework)
+    made = behind.gateway.sign_in("zoe", name="Zoë", roles=[f"role-{n}" for n in range(400)])
+    assert made.cookie.count("; ") == 1
+    page = Visitor(behind.gateway.port).get("/api/me", Cookie=made.cookie)
+    assert page.json()["session"]["user"]["name"] == "Zoë"
