@@ -43,3 +43,18 @@ def of_text(text: str, *, zone: bool = False) -> int | None:
         return of_datetime(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         return None
+
+
+def iso(moment: int) -> str:
+    """Return milliseconds since 1970 as ``Date.toISOString()`` writes them."""
+    return _utc(moment) + "Z"
+
+
+def with_offset(moment: int) -> str:
+    """Return them as Prisma writes them into SQLite."""
+    return _utc(moment) + "+00:00"
+
+
+def _utc(moment: int) -> str:
+    naive = (_EPOCH + moment * _MILLISECOND).replace(tzinfo=None)
+    return naive.isoformat(timespec="milliseconds")

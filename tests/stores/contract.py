@@ -15,7 +15,7 @@ from gateway.model import ANONYMOUS, Lifetime, Renewal, Session, SessionKey, Use
 from gateway.rules.sessions import GRACE as GRACE_SECONDS
 from gateway.rules.sessions import born, left_behind, renewed, touched
 from gateway.stores.cached import CachedSessions
-from gateway.stores.protocol import SessionStore, Watcher
+from gateway.stores.protocol import LookupStore, SessionStore, Watcher
 from tests.servers import wait_until
 
 LIFETIME = Lifetime(max_age=3600.0, idle_timeout=600.0, update_age=60.0)
@@ -84,7 +84,7 @@ def after(session: Session, *, now: float) -> tuple[Session, Session]:
     return new, left
 
 
-async def hearing(store: SessionStore) -> Ears:
+async def hearing(store: LookupStore) -> Ears:
     ears = Ears()
     store.watch(ears)
     await wait_until(lambda: ears.trusted, what="changes are heard")
