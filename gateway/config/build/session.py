@@ -122,6 +122,9 @@ def forwarded_to(
     if settings.format not in _FRAMEWORKS:
         return frozenset()
     if settings.forward_to is None:
+        if usual is None and report.sound("defaults", "upstream"):
+            message = "session.forward_to has to say which upstream reads the session's cookie"
+            report.error(("session", "format"), message)
         return frozenset() if usual is None else frozenset({usual})
     for index, name in enumerate(settings.forward_to):
         if name not in upstreams:
