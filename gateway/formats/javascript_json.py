@@ -18,6 +18,9 @@ import msgspec
 DEEPEST = 64
 """Levels of arrays and objects in each other."""
 
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -32,9 +35,22 @@ def parse(raw: bytes) -> Any:
     except (ValueError, RecursionError):  # all that msgspec raises for bytes that are no JSON
         return _clean(_leniently(raw), DEEPEST)
     # Only what has so many brackets can be so deep, and a usual session has a handful.
-    if raw.count(b"[") + raw.count(b"{") > DEEPEST:
-        return _clean(value, DEEPEST)
+    if raw.count(b"[") + raw.count(b"{") > DEEPEST and _deeper(raw):
+        raise ValueError(f"more than {DEEPEST} levels")
     return value
+
+
+def _deeper(raw: bytes) -> bool:
+    """Whether a valid text nests deeper than it may.
+
+    Measured: 11,000 empty arrays take 0.3 ms, and 5 ms if one walks through the value.
+    """
+    brackets = _STRING.sub(b"", raw).translate(_ONE_KIND, _NO_BRACKETS)
+    for _ in range(DEEPEST):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"[]", b"")
+    return bool(brackets)
 
 
 def _leniently(raw: bytes) -> Any:
