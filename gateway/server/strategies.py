@@ -87,7 +87,7 @@ class _Jwt:
         self._sealed = SealedSessions(
             store,
             None if config.store == NOWHERE else _cached(config, store, wall),
-            ring=_seal(config),
+            ring=seal_of(config),
             lifetime=config.lifetime,
             wall=wall,
         )
@@ -102,7 +102,7 @@ class _Jwt:
         return SealedCookies(config.cookie, presented)
 
     def use(self, config: SessionConfig) -> None:
-        self._sealed.use(_seal(config))
+        self._sealed.use(seal_of(config))
 
 
 def _keeper(config: SessionConfig, store: SessionStore, wall: Callable[[], float]) -> Keeper:
@@ -126,7 +126,7 @@ def _sealed_keeper(
     return SealedKeeper(
         store,
         config.lifetime,
-        ring=_seal(config),
+        ring=seal_of(config),
         cookie=config.cookie.name,
         piece=config.cookie.piece,
         sessions=sessions,
@@ -135,7 +135,8 @@ def _sealed_keeper(
     )
 
 
-def _seal(config: SessionConfig) -> CookieSeal:
+def seal_of(config: SessionConfig) -> CookieSeal:
+    """Return what seals and opens cookies that hold sessions."""
     name = config.cookie.name
     if config.format == "gateway":
         from gateway.formats.sealed import KeyRing
