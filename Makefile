@@ -16,7 +16,7 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3
 	--generate-hashes --no-annotate --custom-compile-command "make lock" --upgrade
 SOURCES := pyproject.toml requirements/build.in
 
-.PHONY: help run test suites soak faults check lint format bench docs lock clean
+.PHONY: help run test suites soak fuzz faults check lint format bench docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,9 @@ suites: $(VENV)/dev.stamp  ## other people's test suites, every case
 
 soak: $(VENV)/dev.stamp  ## 1 GiB up and down past slow readers: the gateway's memory stays small
 	@GATEWAY_SOAK=1 $(BIN)/python -m pytest tests/integration/test_streaming.py -s $(ARGS)
+
+fuzz: $(VENV)/dev.stamp  ## forged and broken cookies of every format for ten minutes (GATEWAY_FUZZ=60: one)
+	@GATEWAY_FUZZ=$${GATEWAY_FUZZ:-600} $(BIN)/python -m pytest -s tests/fuzz $(ARGS)
 
 lint: $(VENV)/dev.stamp  ## ruff and mypy --strict
 	@$(BIN)/ruff check .
