@@ -149,7 +149,8 @@ def _own_sealed() -> Subject:
     ring = KeyRing([STRANGE], "session")
     session = SealedSession(
         key=key_for(b"handle"), id=SessionId("id"), user=User(id="ada", provider="corp"),
-        created_at=NOW, ends_at=NOW + 60, touched_at=NOW, expires_at=NOW + 60, handle=b"handle",
+        created_at=NOW, ends_at=NOW + 60, touched_at=NOW, expires_at=NOW + 60, since=NOW,
+        handle=b"handle",
     )  # fmt: skip
 
     def read(text: str) -> str | None:
