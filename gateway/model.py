@@ -109,6 +109,13 @@ class SealedSession(Session):
     """What ended sessions or changed roles before this moment was known when it was made."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedSession(Session):
+    """A session that another framework has issued and keeps: not ours to change, renew or end. Its
+    user's provider is the name of its source.
+    """
+
+
 class Remember(StrEnum):
     """Whether the cookie of a sign-in outlives the browser: ``session.remember``."""
 
@@ -298,6 +305,8 @@ class Route:
     when_denied: WhenDenied = WhenDenied()
     stale_for: float = 0.0
     """Seconds that a session may be stale while the store cannot be asked; 0: 503."""
+    accept: frozenset[str] | None = None
+    """Names of sources whose sessions count besides our own; None: all."""
     forwarding: Forwarding = field(default_factory=lambda: Forwarding(upstream=""))
     allow_in_path: frozenset[str] = frozenset()
     """Of ``%2F %3F %23 ; %25``: what this route takes in a path though parsers differ on it."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from gateway.config.accepted import Accepted
 from gateway.config.python_code import OwnCallbacks
 from gateway.errors import Problem
 from gateway.model import (
@@ -143,6 +144,8 @@ class SessionConfig:
     stale_for: float
     """Seconds that sessions may be stale while the store cannot be asked; 0: none is served."""
     store_timeout: float
+    accept: tuple[Accepted, ...] = ()
+    """Sources of sessions that others issue, in the order in which they count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +156,10 @@ class UsersProvider:
     name: str
     """What the sign-in page calls it."""
     file: Path
+    id_prefix: str = ""
+    """What its users' ids begin with."""
+    reserved: tuple[str, ...] = ()
+    """What none of them may begin with: prefixes of others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

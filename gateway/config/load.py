@@ -7,15 +7,17 @@ Files that the configuration names are read: secrets, users files, certificates.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from gateway.config.build.accept import Around, build_accept
 from gateway.config.build.callbacks import build_callbacks
 from gateway.config.build.identity import build_identity
 from gateway.config.build.login import build_login
 from gateway.config.build.roles import build_roles
-from gateway.config.build.routes import Surroundings, build_routes
+from gateway.config.build.routes import Surroundings, build_routes, usual_upstream
 from gateway.config.build.server import build_server, check_workers
-from gateway.config.build.session import build_session
+from gateway.config.build.session import build_session, forwarded_to
 from gateway.config.build.tests import build_tests
 from gateway.config.build.upstreams import build_upstreams
 from gateway.config.config import Config
@@ -25,6 +27,7 @@ from gateway.config.sections import read_sections
 from gateway.config.source import read_source
 from gateway.config.textfile import read_text
 from gateway.errors import ConfigError, Problem
+from gateway.rules import csrf
 
 
 def load(text: str, file: str, env: Mapping[str, str]) -> Config:
@@ -53,11 +56,26 @@ def load(text: str, file: str, env: Mapping[str, str]) -> Config:
         base_path=server.base_path,
         roles=roles,
         folder=folder,
+        prefixes=tuple(filter(None, (source.id_prefix for _, source in sections.accept))),
         report=report,
     )
     callbacks = build_callbacks(sections.callbacks, folder, report)
     headers = build_identity(sections.identity, report)
     upstreams = build_upstreams(sections.upstreams, folder, report)
+    accept = build_accept(
+        sections.accept,
+        Around(
+            upstreams=tuple(sections.upstreams),
+            upstream=usual_upstream(sections.defaults, tuple(sections.upstreams)),
+            own_cookies=(csrf.cookie_shape(server.public_url).name, session.cookie.name),
+            providers=sections.providers,
+            folder=folder,
+        ),
+        report,
+    )
+    names = tuple(sections.upstreams)
+    usual = usual_upstream(sections.defaults, names)
+    carried = forwarded_to(sections.session, names, usual, report)
     table = build_routes(
         sections.routes,
         sections.defaults,
@@ -68,6 +86,7 @@ def load(text: str, file: str, env: Mapping[str, str]) -> Config:
             identity_headers=tuple(headers),
             stale_for=session.stale_for,
             cache=session.cache,
+            sources=tuple(source.name for source in accept),
         ),
         report,
     )
@@ -77,7 +96,7 @@ def load(text: str, file: str, env: Mapping[str, str]) -> Config:
     return Config(
         file=file,
         server=server,
-        session=session,
+        session=replace(session, accept=accept, forward_to=carried),
         identity_headers=headers,
         login=login,
         roles=roles,

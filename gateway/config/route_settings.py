@@ -111,6 +111,9 @@ class RouteSettings(Strict):
     """The caller is this user, or one of this list."""
     network: Annotated[tuple[NetworkText, ...], Filled, OneOrMany] = ()
     """The client's address is in this network, or one of this list."""
+    accept: Annotated[tuple[Label, ...] | None, Given] = None
+    """Names of sources in ``session.accept`` whose sessions count here; the gateway's own do
+    always. Unset: all of them."""
     when_denied: Annotated[WhenDeniedSettings | None, Given] = None
     """How refusals are told. Unset: ``defaults.when_denied``."""
     on_store_outage: Annotated[OnStoreOutage | None, Given] = None

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from gateway.config.accept_settings import ACCEPTED, AcceptSettings
 from gateway.config.kinds import Strict
 from gateway.config.names import label, role_name
 from gateway.config.report import Report
@@ -31,6 +32,7 @@ from gateway.config.upstream_settings import UpstreamSettings
 
 Model = TypeVar("Model", bound=Strict)
 
+_ALIKE = frozenset(AcceptSettings.model_fields)
 _PLAIN = ("version", "callbacks")
 """Keys that are no sections."""
 
@@ -41,6 +43,7 @@ class Sections:
 
     server: ServerSettings
     session: SessionSettings
+    accept: tuple[tuple[int, AcceptSettings], ...]
     identity: IdentitySettings
     login: LoginSettings
     providers: tuple[tuple[int, ProviderSettings], ...]
@@ -67,9 +70,15 @@ def read_sections(data: dict[str, Any], report: Report) -> Sections:
     if isinstance(login, dict):
         providers = login.get("providers")
         login = {name: value for name, value in login.items() if name != "providers"}
+    session = data.get("session")
+    accept: Any = None
+    if isinstance(session, dict):
+        accept = session.get("accept")
+        session = {name: value for name, value in session.items() if name != "accept"}
     return Sections(
         server=_section(ServerSettings, data.get("server"), "server", report),
-        session=_section(SessionSettings, data.get("session"), "session", report),
+        session=_section(SessionSettings, session, "session", report),
+        accept=_accepted(accept, report),
         identity=_section(IdentitySettings, data.get("identity"), "identity", report),
         login=_section(LoginSettings, login, "login", report),
         providers=_entries(ProviderSettings, providers, ("login", "providers"), report),
@@ -128,6 +137,22 @@ def _entries(
         for index, value in enumerate(_list(values, path, report))
     )
     return tuple((index, entry) for index, entry in readable if entry is not None)
+
+
+def _accepted(values: object, report: Report) -> tuple[tuple[int, AcceptSettings], ...]:
+    """Read each entry by its type; one of no known type is read as far as all are alike."""
+    path = ("session", "accept")
+    entries = []
+    for index, value in enumerate(_list(values, path, report)):
+        kind = value.get("type") if isinstance(value, dict) else None
+        model = ACCEPTED.get(kind, AcceptSettings) if isinstance(kind, str) else AcceptSettings
+        rest = value
+        if model is AcceptSettings and isinstance(value, dict):
+            rest = {name: each for name, each in value.items() if name in _ALIKE}
+        entry = read(model, rest, (*path, index), report)
+        if entry is not None and model is not AcceptSettings:
+            entries.append((index, entry))
+    return tuple(entries)
 
 
 def _text(value: object) -> str | None:

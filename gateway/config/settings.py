@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, model_validator
 
+from gateway.config.accept_settings import AcceptSettings
 from gateway.config.kinds import (
     CookieName,
     CookiePath,
@@ -21,6 +22,7 @@ from gateway.config.kinds import (
     Flag,
     Given,
     HeaderName,
+    IdPrefix,
     Label,
     One,
     OneOrMany,
@@ -113,6 +115,9 @@ class SessionSettings(Strict):
     Default ``reject``."""
     store_timeout: Duration = 1.0
     """How long the store may take to answer. Default 1s."""
+    accept: tuple[AcceptSettings, ...] = ()
+    """Sessions that other frameworks issue, in the order in which they are looked for. Default:
+    none."""
 
 
 class PresetSettings(Strict):
@@ -147,6 +152,9 @@ class ProviderSettings(Strict):
     """The users file, relative to the configuration's folder."""
     name: Annotated[Text | None, Given] = None
     """What the sign-in page calls it. Unset: its id."""
+    id_prefix: Annotated[IdPrefix | None, Given] = None
+    """Put in front of its users' ids. Needed with ``session.accept``; one source of users may have
+    an empty one. Unset: nothing."""
 
 
 class LoginSettings(Strict):

@@ -71,7 +71,17 @@ class UsersFile:
         load: LoadUsers,
         passwords: Passwords,
         clock: Callable[[], float],
+        id_prefix: str = "",
+        reserved: tuple[str, ...] = (),
     ) -> None:
+        """Take what belongs to one provider.
+
+        Args:
+            id_prefix: Put in front of ids, once somebody is known.
+            reserved: What no id here may begin with: prefixes of others.
+        """
+        self._id_prefix = id_prefix
+        self._reserved = reserved
         self._provider = provider
         self._file = file
         self._load = load
@@ -122,8 +132,11 @@ class UsersFile:
         if user is None or user.disabled or not matches:
             raise BadCredentials("no such user, wrong password or disabled account")
         self._throttle.succeeded(user_id, client)
+        if any(map(user.id.startswith, self._reserved)):
+            log.error("user_refused", user=user.id, problem="begins as ids from elsewhere do")
+            raise BadCredentials("an id that could be somebody else's")
         return User(
-            id=user.id,
+            id=self._id_prefix + user.id,
             provider=self._provider,
             name=user.name,
             email=user.email,

@@ -86,8 +86,7 @@ def is_gateway_cookie(set_cookie_value: bytes, names: frozenset[bytes]) -> bool:
 
     Source: RFC 6265bis sections 5.6 and 4.1.3.
     """
-    pair = set_cookie_value.lstrip(b"; \t").partition(b";")[0]
-    return _looks(names).named(pair)
+    return _looks(names).set_by(set_cookie_value)
 
 
 def _parts(values: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
@@ -99,7 +98,7 @@ def _parts(values: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Looks:
+class Looks:
     """What could be read as one of some names."""
 
     folded: tuple[bytes, ...]
@@ -122,6 +121,10 @@ class _Looks:
         """
         return self.named(part) or self.inside.search(part) is not None
 
+    def set_by(self, set_cookie_value: bytes) -> bool:
+        """Whether a ``Set-Cookie`` would set one of the names."""
+        return self.named(set_cookie_value.lstrip(b"; \t").partition(b";")[0])
+
     def named(self, pair: bytes) -> bool:
         """Whether a pair's name could be one of the names: trimmed, unquoted, cut at a control
         character, decoded, in another case, or missing altogether.
@@ -135,11 +138,21 @@ class _Looks:
         return self.at_start.match(unquote_to_bytes(name) + equals + content) is not None
 
 
+def look_alikes(names: frozenset[bytes], *, beginnings: bool = False) -> Looks:
+    """Return what finds cookies that somebody reads as one of these names, or as ``name.0``.
+
+    Args:
+        beginnings: Whether all that begins with a name is taken for a piece, as NextAuth does.
+    """
+    return _looks(names, rb"[^=;]*" if beginnings else rb"(?:[_. \[][0-9]{1,4})?")
+
+
 @lru_cache(maxsize=64)
-def _looks(names: frozenset[bytes]) -> _Looks:
+def _looks(names: frozenset[bytes], pieces: bytes = b"") -> Looks:
     folded = tuple(sorted(name.translate(_FOLD) for name in names))
     spelt = rb"(?:" + rb"|".join(map(_spelling, folded)) + rb")" if folded else rb"(?!)"
-    return _Looks(
+    spelt += pieces
+    return Looks(
         folded=folded,
         at_start=re.compile(_NOISE + spelt + _NO_NAME_CHARACTER, re.IGNORECASE),
         inside=re.compile(rb"[\x00-\x20,\"]" + spelt + rb"[\x00-\x20\"]*=", re.IGNORECASE),

@@ -28,6 +28,7 @@ from gateway.rates.opening import open_rates
 from gateway.rates.protocol import Rates
 from gateway.rules.forwarded import is_trusted
 from gateway.server import pages
+from gateway.server.accepted_visitors import AcceptedVisitors
 from gateway.server.admin import admin_app
 from gateway.server.auth_endpoints import AuthEndpoints
 from gateway.server.clock import Clock, RequestIds
@@ -39,6 +40,8 @@ from gateway.server.ongoing import Ongoing
 from gateway.server.pipeline import Pipeline
 from gateway.server.signals import Signals
 from gateway.server.strategies import kind_of
+from gateway.sources.opening import Sources
+from gateway.sources.protocol import Source
 from gateway.stores.codec import CurrentCodec, codec_for
 from gateway.stores.opening import open_store
 from gateway.stores.protocol import Codec, SessionStore
@@ -84,6 +87,7 @@ class App:
         self._clock = Clock()
         self._metrics = Metrics()
         self._rates: Rates | None = None
+        self._reloading = asyncio.Lock()
 
     async def __aenter__(self) -> App:
         """Open everything; when this returns, requests are answered.
@@ -115,6 +119,14 @@ class App:
         stack.push_async_callback(self._sessions.close)
         self._ongoing = Ongoing(self._store, self._sessions, wall=self._clock.wall)
         stack.push_async_callback(self._ongoing.close)
+        self._sources = Sources(
+            cache=config.session.cache,
+            timeout=config.session.store_timeout,
+            wall=self._clock.wall,
+            count=self._metrics.count_accepted,
+            opened=self._ongoing.hear,
+        )
+        stack.push_async_callback(self._sources.close)
         stack.push_async_callback(self._close_rates)
         self._threads = Threads()
         self._passwords = Passwords()
@@ -124,7 +136,7 @@ class App:
             stack.callback(request_log.close)
         pages.prepare(config.server.templates)
         self._pipeline = Pipeline(
-            self._build(config),
+            self._build(config, await self._sources.open(config.session.accept)),
             metrics=self._metrics,
             request_log=request_log,
             wall=self._clock.wall,
@@ -159,7 +171,7 @@ class App:
         await store.open()
         return store
 
-    def _build(self, config: Config) -> Gateway:
+    def _build(self, config: Config, sources: tuple[Source, ...]) -> Gateway:
         keeper, cookies = self._kind.keeper(config.session), self._kind.cookies(config.session)
         callbacks = Callbacks(config.callbacks, self._threads)
         endpoints = AuthEndpoints(
@@ -175,6 +187,7 @@ class App:
             roles=config.roles,
             users={provider.id: self._users(provider) for provider in config.login.providers},
             callbacks=callbacks,
+            accepted=AcceptedVisitors(sources, self._clock.wall) if sources else None,
             wall=self._clock.wall,
             random=os.urandom,
         )
@@ -183,6 +196,7 @@ class App:
             sessions=self._sessions,
             keeper=keeper,
             cookies=cookies,
+            sources=sources,
             ongoing=self._ongoing,
             callbacks=callbacks,
             endpoints=endpoints,
@@ -238,6 +252,8 @@ class App:
             load=load_users,
             passwords=self._passwords,
             clock=time.monotonic,
+            id_prefix=provider.id_prefix,
+            reserved=provider.reserved,
         )
         users.open()
         return users
@@ -274,7 +290,7 @@ class App:
         try:
             # In a thread: a long file takes longer than a request may wait.
             config = await asyncio.to_thread(load_successor, self.config)
-            self.take(config)
+            await self.take(config)
         except ConfigError as error:
             problems = [str(problem) for problem in error.problems]
         except (GatewayError, OSError) as error:
@@ -286,24 +302,36 @@ class App:
         self._metrics.reloads_failed += 1
         log.error("reload refused", problems=problems)
 
-    def take(self, config: Config) -> None:
+    async def take(self, config: Config) -> None:
         """Go by another configuration: the next requests get it, those under way keep theirs.
 
         Raises:
             GatewayError, OSError: It cannot be used; everything stays as it was.
         """
-        gateway = self._build(config)
+        async with self._reloading:
+            await self._take(config)
+
+    async def _take(self, config: Config) -> None:
+        before = self._pipeline.gateway.sources
+        sources = await self._sources.open(config.session.accept)
+        try:
+            gateway = self._build(config, sources)
+        except BaseException:
+            self._sources.keep(before)
+            raise
         try:
             pages.prepare(config.server.templates)
             self._near.renew(config.server)
         except BaseException:
             gateway.close()
+            self._sources.keep(before)
             raise
         self._codec.use(_codec(config))
         self._kind.use(config.session)
         old, self._pipeline.gateway = self._pipeline.gateway, gateway
         self._ongoing.go_by(gateway)
         old.close()
+        self._sources.keep(sources)
         self.config = config
 
     # --- for the admin listener --------------------------------------------------------------
@@ -314,6 +342,11 @@ class App:
             await self._store.ping()
         except StoreError as error:
             return str(error)
+        for source in self._pipeline.gateway.sources:
+            try:
+                await source.ping()
+            except StoreError as error:
+                return f"sessions of {source.name}: {error}"
         return None
 
     async def upstream_problems(self) -> tuple[Sequence[str], Sequence[str]]:

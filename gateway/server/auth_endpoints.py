@@ -19,7 +19,7 @@ from gateway.server.session_cookie import Headers, SessionCookies
 from gateway.server.session_view import SessionView
 from gateway.server.sign_in import ANY_MESSAGE, MESSAGES, Authenticator, SignIn
 from gateway.server.sign_out import SignOut
-from gateway.server.visitors import Sessions, Visitors
+from gateway.server.visitors import AcceptedVisitors, Sessions, Visitors
 from gateway.stores.keeper import Keeper
 
 _Handler = Callable[[PageRequest], Awaitable[Answer]]
@@ -46,6 +46,7 @@ class AuthEndpoints:
         roles: RoleTable,
         users: Mapping[str, Authenticator],
         callbacks: Callbacks | None = None,
+        accepted: AcceptedVisitors | None = None,
         wall: Callable[[], float],
         random: Callable[[int], bytes],
     ) -> None:
@@ -54,6 +55,7 @@ class AuthEndpoints:
         Args:
             secrets: At least one, and the same in every worker; the first signs, all verify.
             callbacks: The operator's own; None: there are none.
+            accepted: Sessions that other frameworks have issued; None: none counts.
             users: Who can sign in, by the id of the provider; every provider of ``login`` is there.
             wall: Unix seconds.
             random: That many bytes nobody can guess, such as ``os.urandom``.
@@ -68,6 +70,7 @@ class AuthEndpoints:
             lifetime=lifetime,
             sessions=sessions,
             renew=keeper.renew,
+            accepted=accepted,
             wall=wall,
             random=random,
         )

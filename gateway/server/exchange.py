@@ -16,6 +16,7 @@ from gateway.server.fields import Fields
 
 if TYPE_CHECKING:
     from gateway.server.gateway import Identity, RoutePlan
+    from gateway.sources.protocol import Source
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -42,6 +43,8 @@ class Exchange:
     session: SessionId | None = None
     identity: Identity | None = None
     """Who asks, where the route asked."""
+    source: Source | None = None
+    """Who has issued their session; None: it is the gateway's own."""
     presented: SessionKey | None = None
     """Of the session cookie, on routes whose upstream may say what becomes of the session."""
     set_cookies: tuple[bytes, ...] = ()

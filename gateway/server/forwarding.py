@@ -31,6 +31,7 @@ from gateway.upstream.driving import task_needed
 from gateway.upstream.lending import Lender
 
 if TYPE_CHECKING:
+    from gateway.server.gateway import RoutePlan
     from gateway.server.under_way import UnderWay
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110 section 9.2.2
@@ -275,7 +276,7 @@ class Forwarder:
         if plan is not None and plan.varies:
             lines += cache_lines(said, lines, exchange.session is not None)
         if cookies:
-            lines += self._foreign(cookies)
+            lines += self._foreign(cookies, plan)
         if exchange.set_cookies:
             lines += exchange.set_cookies
         if not response.dated:
@@ -290,13 +291,22 @@ class Forwarder:
             lines.append(b"Connection: keep-alive")
         return b"%b\r\n%b\r\n\r\n" % (response.start, b"\r\n".join(lines))
 
-    def _foreign(self, cookies: list[bytes]) -> list[bytes]:
-        """Return the ``Set-Cookie`` lines that set none of the gateway's own cookies."""
-        return [
+    def _foreign(self, cookies: list[bytes], plan: RoutePlan | None) -> list[bytes]:
+        """Return the ``Set-Cookie`` lines that set none of the gateway's own cookies, and none of
+        an app's for which this is not the app.
+        """
+        lines = [
             line
             for line in cookies
             if not is_gateway_cookie(line.partition(b":")[2], self._own_cookies)
         ]
+        if plan is not None and plan.kept_from:
+            lines = [
+                line
+                for line in lines
+                if not any(looks.set_by(line.partition(b":")[2]) for looks in plan.kept_from)
+            ]
+        return lines
 
     def _interim(self, exchange: Exchange) -> Callable[[ResponseHead], None] | None:
         """Return what passes on a 1xx answer, such as 103 (Early Hints)."""
@@ -320,7 +330,7 @@ class Forwarder:
         if upstream.field(b"upgrade").lower() != b"websocket":
             raise UpstreamProtocol("101 to another protocol than the one that was asked for")
         head = [b"HTTP/1.1 101 Switching Protocols", *response.lines]
-        head += [*self._foreign(response.cookies), *exchange.set_cookies]
+        head += [*self._foreign(response.cookies, exchange.plan), *exchange.set_cookies]
         head += [b"Upgrade: websocket", b"Connection: Upgrade", b"\r\n"]
         exchange.status = 101
         exchange.reason = Reason.OK

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.config.accepted import Kind
 from gateway.config.config import Config
 from gateway.login.callbacks import Callbacks
 from gateway.model import (
@@ -24,6 +25,8 @@ from gateway.model import (
 )
 from gateway.rates.protocol import Rates
 from gateway.rules import csrf
+from gateway.rules.app_cookies import AppCookie, AppCookies
+from gateway.rules.cookies import Looks
 from gateway.rules.headers import RequestFields, fold
 from gateway.rules.identity import REQUEST_ID, STALE, identity_block
 from gateway.rules.paths import under
@@ -34,6 +37,7 @@ from gateway.server.forwarding import Forwarder
 from gateway.server.session_control import Control, Ignored, SessionControl
 from gateway.server.session_cookie import SessionCookies
 from gateway.server.shaping import Shaper, shaper
+from gateway.sources.protocol import Source
 from gateway.stores.held import Held
 from gateway.stores.keeper import Keeper
 from gateway.stores.live import LiveSessions
@@ -68,6 +72,10 @@ class RoutePlan:
     """Header lines of the operator's own for the upstream."""
     varies: bool
     """Whether answers may depend on who asked."""
+    sources: tuple[Source, ...]
+    """Whose sessions count besides our own, in their order."""
+    kept_from: tuple[Looks, ...]
+    """What finds cookies of other frameworks that the upstream must not set."""
     carries: bool
     """Whether the upstream reads the session's own cookie."""
     shaper: Shaper | None
@@ -112,6 +120,7 @@ class Gateway:
         sessions: LiveSessions,
         keeper: Keeper,
         cookies: SessionCookies,
+        sources: tuple[Source, ...] = (),
         ongoing: Ongoing,
         callbacks: Callbacks,
         endpoints: AuthEndpoints,
@@ -141,6 +150,9 @@ class Gateway:
         self.session_cookie = config.session.cookie.name.encode()
         self.carries = bool(config.session.forward_to)
         """Whether any upstream reads the session's own cookie."""
+        self.sources = sources
+        self.app_cookies = AppCookies(map(_app_cookie, sources)) if sources else None
+        """Sorts the cookies of other frameworks; None: none is accepted."""
         self.base_path = config.server.base_path
         self.login_path = config.login.path
         self.public_url = config.server.public_url
@@ -198,6 +210,16 @@ class Gateway:
             origins=forwarding.origins | {self.config.server.public_url},
             set_lines=field_lines(forwarding.request_headers.fields),
             varies=route.access in (Access.LOGIN, Access.OPTIONAL),
+            sources=()
+            if route.access not in (Access.LOGIN, Access.OPTIONAL)
+            else tuple(
+                source
+                for source in self.sources
+                if route.accept is None or source.name in route.accept
+            ),
+            kept_from=()
+            if self.app_cookies is None
+            else self.app_cookies.kept_from(forwarding.upstream),
             carries=forwarding.upstream in self.config.session.forward_to
             and route.access in (Access.LOGIN, Access.OPTIONAL),
             shaper=shaper(
@@ -270,3 +292,12 @@ class Gateway:
         """Let upstream connections go as they become idle."""
         for pool in self.pools.values():
             pool.close()
+
+
+def _app_cookie(source: Source) -> AppCookie:
+    config = source.config
+    return AppCookie(
+        names=config.cookies,
+        forward_to=config.forward_to,
+        beginnings=config.kind in (Kind.NEXTAUTH, Kind.AUTHJS, Kind.DATABASE),
+    )

@@ -18,12 +18,14 @@ from gateway.errors import (
 )
 from gateway.model import SessionKey
 from gateway.rules import cookies, provenance
+from gateway.rules.app_cookies import Sorted
 from gateway.rules.forwarded import client_address, is_trusted
 from gateway.rules.tracing import trace_id
 from gateway.server.connection import Connection
 from gateway.server.fields import Fields
 from gateway.server.gateway import Gateway, RoutePlan
 from gateway.server.reading import MAX_HEAD
+from gateway.sources.protocol import Source
 
 _TRACE = (b"traceparent", b"tracestate:")
 _SIMPLE = HttpVersion(0, 9)
@@ -42,7 +44,9 @@ class Head:
     own: bytes
     """The cookies of ``key``, as they were sent; empty where no upstream reads them."""
     others: bytes
-    """The value of ``Cookie`` for the upstream."""
+    """The rest of ``Cookie``, for upstreams."""
+    app: Sorted | None
+    """The rest, where cookies of other frameworks' sessions are in it, sorted."""
     client: str
     """The client's address as far as it can be trusted."""
     request_id: str | None
@@ -54,6 +58,25 @@ class Head:
     plan: RoutePlan | None = None
     block: bytes = b""
     """Every field for the upstream that does not depend on who asks, for routes of ``plan``."""
+    keys: dict[Source, SessionKey | None] | None = None
+    """Of sources' sessions, as far as somebody has asked."""
+
+    def key_of(self, source: Source) -> SessionKey | None:
+        """Return the key of a source's session, if its cookies were sent."""
+        if self.app is None:
+            return None
+        if self.keys is None:
+            self.keys = {}
+        if source not in self.keys:
+            self.keys[source] = source.key(self.app.found)
+        return self.keys[source]
+
+    def steady(self) -> str:
+        """Return what stays the same for an app's session, as far as its cookie says."""
+        if self.app is None:
+            return ""
+        keys = ((source, self.key_of(source)) for source in self.gateway.sources)
+        return next((source.steady(key) for source, key in keys if key is not None), "")
 
     def for_route(self, plan: RoutePlan) -> bytes:
         """Return the fields for a route's upstream, ``Host`` first."""
@@ -66,13 +89,15 @@ class Head:
             if self.gateway.tracing and not self.trace_id:
                 # A tracestate belongs to its traceparent, and there will be another one.
                 lines = [line for line in lines if line[:11].lower() not in _TRACE]
+            if self.app is not None:
+                self.others = self.app.for_upstream(plan.pool.upstream.name)
             if self.others and not plan.carries:
                 lines.append(b"Cookie: " + self.others)
             self.block = b"\r\n".join([b"Host: " + host, *lines, *plan.set_lines, self.provenance])
             self.plan = plan
         return self.block
 
-    def with_session(self, renewed: bytes, *, signed_in: bool) -> bytes:
+    def with_session(self, renewed: bytes, *, ours: bool) -> bytes:
         """Return the ``Cookie`` field for an upstream that reads the session's cookie itself.
 
         It gets the cookie that was checked, and nothing that its framework would take for a part
@@ -80,10 +105,11 @@ class Head:
 
         Args:
             renewed: The session's cookies that the browser is about to get; empty: it has them.
+            ours: Whether they are who somebody is signed in by.
         """
         name = self.gateway.session_cookie
         there = [part for part in self.others.split(b"; ") if part and not part.startswith(name)]
-        if signed_in:
+        if ours:
             there.append(renewed or self.own)
         return b"Cookie: %b\r\n" % b"; ".join(there) if there else b""
 
@@ -126,6 +152,7 @@ def _read(gateway: Gateway, connection: Connection, fields: Fields) -> Head:
         block = provenance.provenance_block(
             peer=peer, chain=(), elements=(), host=host or "", proto=proto
         )
+    app = None if gateway.app_cookies is None else gateway.app_cookies.sort(others)
     return Head(
         gateway=gateway,
         fields=fields.raw,
@@ -137,6 +164,7 @@ def _read(gateway: Gateway, connection: Connection, fields: Fields) -> Head:
         else None,
         own=_session(own, gateway.session_cookie) if own and gateway.carries else b"",
         others=others,
+        app=app,
         client=client,
         request_id=request_id,
         trace_id=trace_id(headers.getall("Traceparent", ())),

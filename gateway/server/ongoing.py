@@ -18,7 +18,8 @@ from gateway.errors import Reason
 from gateway.model import Session, SessionKey
 from gateway.rules import sessions
 from gateway.server.exchange import Exchange
-from gateway.server.under_way import UnderWay
+from gateway.server.under_way import Place, UnderWay
+from gateway.sources.protocol import Source
 from gateway.stores.held import Held
 from gateway.stores.live import LiveSessions
 from gateway.stores.protocol import SessionStore, Watcher
@@ -34,6 +35,7 @@ _PATIENCE = 1.0
 """Seconds for which something may go on after its session was heard to change, while the store
 does not say how."""
 _NEVER = float("inf")
+_OURS = ""
 
 
 class Ongoing(Watcher):
@@ -62,9 +64,9 @@ class Ongoing(Watcher):
         self._loop = asyncio.get_running_loop()
         self._gateway: Gateway | None = None
         self._all: set[UnderWay] = set()
-        self._by_key: dict[SessionKey, set[UnderWay]] = {}
+        self._by_place: dict[Place, set[UnderWay]] = {}
         # What may have changed, and until when the store may take to say so.
-        self._suspects: dict[SessionKey, float] = {}
+        self._suspects: dict[Place, float] = {}
         self._ruled_anew: set[UnderWay] = set()
         self._trusted = False
         self._checking: asyncio.Task[None] | None = None
@@ -86,8 +88,8 @@ class Ongoing(Watcher):
         """
         one = UnderWay(exchange, end, heard, self._forget)
         self._all.add(one)
-        if one.session is not None:
-            self._by_key.setdefault(one.session.key, set()).add(one)
+        if one.place is not None:
+            self._by_place.setdefault(one.place, set()).add(one)
         if self._timer is None:
             self._timer = self._loop.call_later(_INTERVAL, self._sweep)
         return one
@@ -110,19 +112,29 @@ class Ongoing(Watcher):
 
     def changed(self, key: SessionKey) -> None:
         """Look at what is under way in a session that was changed or removed."""
-        if key in self._by_key:
-            self._suspects[key] = self._clock() + _PATIENCE
-            self._look()
+        self.suspect(_OURS, key)
 
     def trust(self, trusted: bool) -> None:
         """Look at everything once changes are heard again: some may have been missed."""
         self._trusted = trusted
         if trusted:
-            self._suspect_all()
+            self.suspect_all(_OURS)
+
+    def hear(self, source: Source) -> None:
+        """Look at what is under way in sessions of others as well, when these tell of changes."""
+        source.watch(_Elsewhere(self, source.name))
+
+    def suspect(self, source: str, key: SessionKey) -> None:
+        """Look at what is under way in one session."""
+        if (source, key) in self._by_place:
+            self._suspects[source, key] = self._clock() + _PATIENCE
             self._look()
 
-    def _suspect_all(self) -> None:
-        self._suspects = dict.fromkeys(self._by_key, _NEVER) | self._suspects
+    def suspect_all(self, source: str) -> None:
+        """Look at all that is under way in sessions of one source."""
+        places = (place for place in self._by_place if place[0] == source)
+        self._suspects = dict.fromkeys(places, _NEVER) | self._suspects
+        self._look()
 
     def _sweep(self) -> None:
         self._timer = None
@@ -132,20 +144,33 @@ class Ongoing(Watcher):
         self._timer = self._loop.call_later(_INTERVAL, self._sweep)
         now, age = self._wall(), gateway.update_age
         for one in self._all:
-            session = one.session
-            if session is None:
+            session, place = one.session, one.place
+            if session is None or place is None:
                 continue
             if one.fresh or sessions.is_over(session, now):
                 one.fresh = False
-                self._suspects.setdefault(session.key, _NEVER)
+                self._suspects.setdefault(place, _NEVER)
+                continue
+            if one.source is not None:
+                self._sweep_elsewhere(one, one.source, session, place)
                 continue
             unmoved = now - session.touched_at
             # What was sent earlier than that moves nothing, as with requests.
             if unmoved >= age - _INTERVAL and one.used() and unmoved >= age:
                 one.session = self._touched(session, gateway, now)
         if not self._trusted and not self._cached.resting:
-            self._suspect_all()
+            self.suspect_all(_OURS)
         self._look()
+
+    def _sweep_elsewhere(
+        self, one: UnderWay, source: Source, session: Session, place: Place
+    ) -> None:
+        """Do the same for a session that another framework has issued, by its rules."""
+        now = self._wall()
+        if not source.heard and not source.resting:
+            self._suspects.setdefault(place, _NEVER)
+        elif source.due(session, now) and one.used():
+            one.session = source.touch(session, now).session
 
     def _touched(self, session: Session, gateway: Gateway, now: float) -> Session:
         """Slide the session's expiry, unless a request has done so."""
@@ -163,12 +188,12 @@ class Ongoing(Watcher):
             self._checking = self._loop.create_task(self._check(), name="ongoing")
 
     async def _check(self) -> None:
-        unknown: dict[SessionKey, float] = {}
+        unknown: dict[Place, float] = {}
         try:
             while self._ruled_anew or self._suspects:
                 for one in list(islice(self._ruled_anew, _AT_ONCE)):
                     self._ruled_anew.discard(one)
-                    self._judge(one, self._known(one.session))
+                    self._judge(one, self._known(one))
                 some = {key: self._suspects[key] for key in islice(self._suspects, _AT_ONCE)}
                 for key in some:
                     del self._suspects[key]
@@ -181,27 +206,30 @@ class Ongoing(Watcher):
             self._suspects = unknown | self._suspects  # the next sweep asks again
             self._checking = None
 
-    async def _judge_all(self, key: SessionKey, until: float) -> bool:
+    async def _judge_all(self, place: Place, until: float) -> bool:
         """Decide on everything under way in a session; False if the store is to be asked again."""
-        listed = self._by_key.get(key)
-        known = next(iter(listed)).session if listed else None
-        if known is None:
+        listed = self._by_place.get(place)
+        one = next(iter(listed)) if listed else None
+        known = None if one is None else one.session
+        if one is None or known is None:
             return True
         try:
-            held = await self._cached.current(known)
+            held = await (self._cached if one.source is None else one.source).current(known)
         except Exception:  # a bug as well: nothing goes on for ever because of it
             if self._clock() < until and not sessions.is_over(known, self._wall()):
                 return False
             held = None
-        for one in list(self._by_key.get(key, ())):
-            self._judge(one, held)
+        for each in list(self._by_place.get(place, ())):
+            self._judge(each, held)
         return True
 
-    def _known(self, session: Session | None) -> Held | None:
+    def _known(self, one: UnderWay) -> Held | None:
         """Return what a session is, as far as it is known without asking."""
+        session = one.session
         if session is None:
             return None
-        return self._cached.peek(session.key, self._wall()) or Held(session)
+        place = self._cached if one.source is None else one.source
+        return place.peek(session.key, self._wall()) or Held(session)
 
     def _judge(self, one: UnderWay, held: Held | None) -> None:
         """End what would not be begun now; of the rest, note what its session is by now."""
@@ -217,7 +245,8 @@ class Ongoing(Watcher):
             self._unlist(one)
             one.fresh = held.session.key != one.session.key
             one.session = held.session
-            self._by_key.setdefault(one.session.key, set()).add(one)
+            assert one.place is not None  # noqa: S101  it has a session
+            self._by_place.setdefault(one.place, set()).add(one)
 
     # --- the list ----------------------------------------------------------------------------
 
@@ -227,10 +256,26 @@ class Ongoing(Watcher):
         self._unlist(one)
 
     def _unlist(self, one: UnderWay) -> None:
-        if one.session is None:
+        place = one.place
+        if place is None:
             return
-        listed = self._by_key.get(one.session.key)
+        listed = self._by_place.get(place)
         if listed is not None:
             listed.discard(one)
             if not listed:
-                del self._by_key[one.session.key]
+                del self._by_place[place]
+
+
+class _Elsewhere(Watcher):
+    """Passes on what a source tells."""
+
+    def __init__(self, ongoing: Ongoing, source: str) -> None:
+        self._ongoing = ongoing
+        self._source = source
+
+    def changed(self, key: SessionKey) -> None:
+        self._ongoing.suspect(self._source, key)
+
+    def trust(self, trusted: bool) -> None:
+        if trusted:
+            self._ongoing.suspect_all(self._source)

@@ -32,6 +32,7 @@ from gateway.rules import cookies, limits, paths, sessions, targets, tracing
 from gateway.rules.policy import decide
 from gateway.rules.routes import find
 from gateway.server import refusals, renewing, shaping
+from gateway.server.accepted_sessions import AcceptedSessions
 from gateway.server.answers import Answer, PageRequest
 from gateway.server.connection import Connection
 from gateway.server.exchange import Exchange
@@ -80,6 +81,7 @@ class Pipeline:
         self._wall = wall
         self._date = date
         self._new_id = new_id
+        self._accepted = AcceptedSessions(metrics, wall)
 
     async def serve(
         self, connection: Connection, method: str, target: str, fields: Fields, body: StreamReader
@@ -158,10 +160,16 @@ class Pipeline:
             identity = self._known(gateway, head.key) or await self._ask(gateway, head.key, plan)
             if identity is not None and identity.renew and not identity.stale:
                 identity = await renewing.renew(gateway, exchange, head.key, identity)
-            if identity is not None:
-                exchange.identity = identity
-                exchange.user = identity.user
-                exchange.session = identity.session.id
+        if plan.sources and head.app is not None and (identity is None or identity.caller is None):
+            # Our own session wins; but in a visitor's nobody has signed in here.
+            accepted = await self._accepted.identify(
+                gateway, exchange, head, plan, visitors=identity is None
+            )
+            identity = accepted or identity
+        if identity is not None:
+            exchange.identity = identity
+            exchange.user = identity.user
+            exchange.session = identity.session.id
         decision = decide(
             found,
             None if identity is None else identity.caller,
@@ -187,7 +195,7 @@ class Pipeline:
         if plan.sticky:
             # Not the session's id: that is known only where a route asks who it is.
             steady = "" if head.key is None else gateway.sessions.steady(head.key)
-            exchange.affinity = steady or head.client
+            exchange.affinity = steady or head.steady() or head.client
         request = self._request(exchange, plan, path, head, identity, upgrade=upgrade)
         return await gateway.forwarder.forward(
             exchange, plan.pool, request, limit=plan.limit, upgrade=upgrade
@@ -250,8 +258,8 @@ class Pipeline:
         start = f"{exchange.method} {target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
         block = head.for_route(plan)
         if plan.carries:
-            signed_in = identity is not None and identity.caller is not None
-            block += head.with_session(exchange.renewed, signed_in=signed_in)
+            ours = identity is not None and identity.caller is not None and not exchange.source
+            block += head.with_session(exchange.renewed, ours=ours)
         if exchange.body is not EMPTY_PAYLOAD or exchange.method not in _BARE:
             block += self._framing(exchange, plan)
         if upgrade:

@@ -13,7 +13,7 @@ from aiohttp import hdrs
 from gateway.config.config import SessionConfig
 from gateway.errors import InvalidSessionControl
 from gateway.login.callbacks import Callbacks
-from gateway.model import Remember, Session, SessionKey, User
+from gateway.model import AcceptedSession, Remember, Session, SessionKey, User
 from gateway.rules import session_control as rules
 from gateway.rules.session_control import Create, Destroy, Update
 from gateway.server.exchange import Exchange
@@ -186,9 +186,13 @@ class SessionControl:
             log.info("signed_out", route=self._route, request_id=exchange.request_id)
 
     async def _session(self, exchange: Exchange) -> Session | None:
-        """Return the session of whoever asked; on a public route nobody has looked yet."""
+        """Return the session of whoever asked; on a public route nobody has looked yet.
+
+        One that another framework has issued is not ours to change: its app does that itself.
+        """
         if exchange.identity is not None:
-            return exchange.identity.session
+            session = exchange.identity.session
+            return None if isinstance(session, AcceptedSession) else session
         if exchange.presented is None:
             return None
         held = await self._sessions.get(exchange.presented)
@@ -208,9 +212,10 @@ class SessionControl:
 
     def _key(self, exchange: Exchange) -> SessionKey | None:
         """Return the key of the session of whoever asked, if there is one."""
-        if exchange.identity is not None:
+        session = None if exchange.identity is None else exchange.identity.session
+        if session is not None and not isinstance(session, AcceptedSession):
             # Another than in the cookie, once it was renewed.
-            return self._sessions.key_of(exchange.identity.session)
+            return self._sessions.key_of(session)
         return exchange.presented
 
 

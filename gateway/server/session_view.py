@@ -10,7 +10,7 @@ import structlog
 from gateway.errors import CallbackFailed, ClientError, Reason
 from gateway.formats.plain_json import NotPlain, parse
 from gateway.login.callbacks import Callbacks
-from gateway.model import Session, User
+from gateway.model import AcceptedSession, Session, User
 from gateway.rules.identity import effective_roles, isoformat
 from gateway.rules.roles import RoleTable
 from gateway.server.answers import Answer, PageRequest
@@ -71,6 +71,13 @@ class SessionView:
             return user, data
 
         try:
+            if isinstance(session, AcceptedSession):
+                # What an app keeps is the app's to change: callbacks have a say in what is shown.
+                described = self._described(session.user, session.expires_at)
+                shown = await self._callbacks.show(
+                    described, session.user, {}, trigger=trigger, new=new
+                )
+                return reply(request.request_id, shown, headers=headers)
             if not self._callbacks.keeps:
                 await to(session)
                 return reply(request.request_id, shown, headers=headers)

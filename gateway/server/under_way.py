@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from gateway.errors import ClientError, Reason
-from gateway.model import Caller, Decision, Deny, Route, Session
+from gateway.model import Caller, Decision, Deny, Route, Session, SessionKey
 from gateway.rules import paths
 from gateway.rules.continuing import broken_off
 from gateway.rules.policy import decide
@@ -20,6 +20,9 @@ from gateway.stores.held import Held
 if TYPE_CHECKING:
     from gateway.server.gateway import Gateway
 
+Place = tuple[str, SessionKey]
+"""Of a session: the name of its source, and its key there. Our own have no name."""
+
 
 class UnderWay:
     """A WebSocket or stream; as a context manager it says when that is over.
@@ -30,7 +33,17 @@ class UnderWay:
         over: Told when it has ended, in whatever way.
     """
 
-    __slots__ = ("_heard", "_heard_before", "_over", "end", "exchange", "fresh", "session", "told")
+    __slots__ = (
+        "_heard",
+        "_heard_before",
+        "_over",
+        "end",
+        "exchange",
+        "fresh",
+        "session",
+        "source",
+        "told",
+    )
 
     def __init__(
         self,
@@ -49,6 +62,8 @@ class UnderWay:
         """Whether its session may have changed before anybody knew that it matters."""
         self.session: Session | None = None if identity is None else identity.session
         """As it was known last."""
+        self.source = exchange.source
+        """Who has issued it; None: the gateway itself."""
         self.told: Caller | None = None if identity is None else identity.caller
 
     def __enter__(self) -> UnderWay:
@@ -72,13 +87,36 @@ class UnderWay:
 
     def refusal(self, gateway: Gateway, held: Held | None, now: float) -> Reason | None:
         """Return why it would not go on by this configuration, for this session; None: it would."""
-        if held is None or is_over(held.session, now):
+        if held is None or is_over(held.session, now) or not self._counts(gateway):
             # A visitor whom nobody knew had a session, too, and the upstream was told of it.
             if self.session is not None:
                 return Reason.NOT_SIGNED_IN
             return broken_off(self._decide(gateway, None, has_session=False), None)
         caller = gateway.identity(held).caller
         return broken_off(self._decide(gateway, caller, has_session=True), self.told)
+
+    @property
+    def place(self) -> Place | None:
+        """Which session it belongs to; None: to none."""
+        if self.session is None:
+            return None
+        return "" if self.source is None else self.source.name, self.session.key
+
+    def _counts(self, gateway: Gateway) -> bool:
+        """Whether sessions of this source count there, as it is configured now."""
+        if self.source is None:
+            return True
+        route = self._route(gateway)
+        return route is not None and self.source in gateway.plan(route).sources
+
+    def _route(self, gateway: Gateway) -> Route | None:
+        """Return the route that the same request would take now."""
+        try:
+            path = paths.clean(self.exchange.path)
+        except ClientError:
+            return None
+        found = find(gateway.table, self.exchange.host, path, self.exchange.method)
+        return found if isinstance(found, Route) else gateway.table.fallback
 
     def _decide(self, gateway: Gateway, caller: Caller | None, *, has_session: bool) -> Decision:
         """Say what would happen to the same request now; see ``Pipeline``."""

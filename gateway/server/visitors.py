@@ -40,6 +40,18 @@ class Sessions(Protocol):
         ...
 
 
+class AcceptedVisitors(Protocol):
+    """Sessions that other frameworks have issued."""
+
+    async def session(self, cookies: Mapping[str, str]) -> Session | None:
+        """Return the first that names somebody."""
+        ...
+
+    def cleared(self, sent: str) -> tuple[str, ...]:
+        """Return the ``Set-Cookie`` values that take their cookies away."""
+        ...
+
+
 class Visitors:
     """Knows a visitor's session, and whether a form came from a page of ours."""
 
@@ -53,6 +65,7 @@ class Visitors:
         lifetime: Lifetime,
         sessions: Sessions,
         renew: Callable[[Session], Awaitable[Begun | None]],
+        accepted: AcceptedVisitors | None = None,
         wall: Callable[[], float],
         random: Callable[[int], bytes],
     ) -> None:
@@ -66,6 +79,7 @@ class Visitors:
         self._lifetime = lifetime
         self._sessions = sessions
         self._renew = renew
+        self._accepted = accepted
         self._wall = wall
         self._random = random
 
@@ -78,8 +92,12 @@ class Visitors:
         return self._cookies.given(begun, request.headers.get("Cookie", ""))
 
     def cleared(self, request: PageRequest) -> Headers:
-        """Return the header fields that take it away."""
-        return self._cookies.cleared(request.headers.get("Cookie", ""))
+        """Return the header fields that take it away; one that an app has given as well."""
+        sent = request.headers.get("Cookie", "")
+        headers = self._cookies.cleared(sent)
+        if self._accepted is None:
+            return headers
+        return (*headers, *(("Set-Cookie", value) for value in self._accepted.cleared(sent)))
 
     def visit(self, request: PageRequest) -> Visit:
         """Return from where the visitor comes, for a session that is to remember it."""
@@ -91,7 +109,7 @@ class Visitors:
         held = None if key is None else await self._sessions.get(key)
         now = self._wall()
         if held is None or held.session.anonymous or is_over(held.session, now):
-            return None
+            return None if self._accepted is None else await self._accepted.session(request.cookies)
         if due(held.session, self._lifetime, now=now):
             held = self._sessions.touch_soon(held.session)
         return held.session

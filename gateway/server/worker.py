@@ -72,6 +72,7 @@ class _ToParent:
         self._loop = asyncio.get_running_loop()
         self._tickets = 0
         self._waiting: dict[int, asyncio.Future[Sequence[bytes]]] = {}
+        self._reloading: set[asyncio.Task[None]] = set()
         self._app: App | None = None
         self._signals: Signals | None = None
 
@@ -117,18 +118,23 @@ class _ToParent:
             return
         match message:
             case Reload(config):
-                problem = None
-                try:
-                    self._app.take(config)
-                except (GatewayError, OSError) as error:
-                    problem = str(error)
-                self._send(Reloaded(problem))
+                task = self._loop.create_task(self._reload(self._app, config))
+                self._reloading.add(task)
+                task.add_done_callback(self._reloading.discard)
             case Count(ticket):
                 self._send(Counted(ticket, self._app.numbers()))
             case CountedAll(ticket, numbers):
                 waiting = self._waiting.get(ticket)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(numbers)
+
+    async def _reload(self, app: App, config: Config) -> None:
+        problem = None
+        try:
+            await app.take(config)
+        except (GatewayError, OSError) as error:
+            problem = str(error)
+        self._send(Reloaded(problem))
 
     def _send(self, message: Message) -> None:
         self._channel.send(message)

@@ -87,6 +87,8 @@ class Metrics(Collector):
         """Requests let in on a session that the store could not confirm."""
         self.rate_limit_errors = 0
         """Times Redis did not count a request, so that this process counted alone."""
+        self.accepted: dict[tuple[str, str], int] = {}
+        """By source and outcome: cookies of other frameworks that were looked into."""
         self.reloads_ok = 0
         self.reloads_failed = 0
         self.turned_away: Mapping[str, int] = {}
@@ -105,6 +107,11 @@ class Metrics(Collector):
     def count_rate_limit_error(self) -> None:
         """Count a request that Redis did not."""
         self.rate_limit_errors += 1
+
+    def count_accepted(self, source: str, outcome: str) -> None:
+        """Count how a cookie of another framework was judged: opened, or why not."""
+        key = source, outcome
+        self.accepted[key] = self.accepted.get(key, 0) + 1
 
     def route(self, label: str) -> RouteMeter:
         """Return the meter of a route, by its id; it goes on counting across reloads."""
@@ -147,6 +154,7 @@ class Metrics(Collector):
             "Times Redis did not count a request, so that this process counted alone.",
             self.rate_limit_errors,
         )
+        yield self._of_accepted()
         yield self._of_connections()
         yield self._of_reloads()
         yield from self._of_upstreams()
@@ -175,6 +183,17 @@ class Metrics(Collector):
                 seconds.add_metric([label], meter.buckets(), meter.seconds)
         yield total
         yield seconds
+
+    def _of_accepted(self) -> Metric:
+        family = CounterMetricFamily(
+            "gateway_accepted_cookies_total",
+            "Cookies of other frameworks that were looked into, by source, and by what came of it: "
+            "`opened`, or why there is no session.",
+            labels=["source", "outcome"],
+        )
+        for (source, outcome), count in self.accepted.items():
+            family.add_metric([source, outcome], count)
+        return family
 
     def _of_connections(self) -> Metric:
         family = CounterMetricFamily(

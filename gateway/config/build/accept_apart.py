@@ -74,8 +74,8 @@ def _check_prefix(
     if prefix is None:
         report.error(
             where,
-            "this key is missing: users come from several sources, and a prefix keeps the ids of each "
-            'apart; one of them may be ""',
+            "this key is missing: users come from several sources, and a prefix keeps the ids of "
+            'each apart; one of them may be ""',
         )
         return
     for other, theirs in before:

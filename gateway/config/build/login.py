@@ -21,9 +21,14 @@ def build_login(
     base_path: str,
     roles: RoleTable,
     folder: Path,
+    prefixes: tuple[str, ...] = (),
     report: Report,
 ) -> LoginConfig:
-    """Return how users sign in; users files are read, and have to be in order."""
+    """Return how users sign in; users files are read, and have to be in order.
+
+    Args:
+        prefixes: What ids of users from elsewhere begin with.
+    """
     if settings.path == base_path:
         report.error(("login", "path"), "server.base_path is the same; put one below the other")
     built: dict[str, UsersProvider] = {}
@@ -33,7 +38,11 @@ def build_login(
         if provider.id in built:
             report.error((*path, "id"), "another provider has this id")
         built[provider.id] = UsersProvider(
-            id=provider.id, name=provider.name or provider.id, file=folder / provider.file
+            id=provider.id,
+            name=provider.name or provider.id,
+            file=folder / provider.file,
+            id_prefix=provider.id_prefix or "",
+            reserved=() if provider.id_prefix else prefixes,
         )
         if not report.sound(*path, "file"):
             continue
@@ -50,7 +59,11 @@ def build_login(
         report.add(inner.problems, inner.warnings)
         for user in users:
             # Upstreams are told the id alone: two people must not share one.
-            owner = owners.setdefault(user, provider.id)
+            full_id = (provider.id_prefix or "") + user
+            if any(map(full_id.startswith, built[provider.id].reserved)):
+                message = f"user {user!r} begins as the ids of session.accept do"
+                report.error((*path, "file"), message)
+            owner = owners.setdefault(full_id, provider.id)
             if owner != provider.id:
                 message = f"user {user!r} is in another provider's file, too"
                 report.error((*path, "file"), message)

@@ -41,6 +41,15 @@ class Surroundings:
     stale_for: float
     """What holds where a route says nothing."""
     cache: bool
+    sources: tuple[str, ...] = ()
+    """Names in ``session.accept``."""
+
+
+def usual_upstream(defaults: DefaultsSettings, upstreams: tuple[str, ...]) -> str | None:
+    """Return who gets a request where nothing else is said; None: that has to be said."""
+    if defaults.upstream is None and len(upstreams) == 1:
+        return upstreams[0]
+    return defaults.upstream
 
 
 def build_routes(
@@ -78,11 +87,9 @@ class _Build:
             name: check_pattern(path).split("/") for name, path in around.own_paths.items()
         }
         self._injected = {fold(name): name for name in around.identity_headers}
-        self._upstream = defaults.upstream
-        if self._upstream is None and len(around.upstreams) == 1:
-            self._upstream = around.upstreams[0]
-        elif self._upstream is not None:
-            self._check_upstream(("defaults", "upstream"), self._upstream)
+        self._upstream = usual_upstream(defaults, around.upstreams)
+        if defaults.upstream is not None:
+            self._check_upstream(("defaults", "upstream"), defaults.upstream)
 
     def fallback(self) -> Route:
         """Return the stand-in for requests that no route owns."""
@@ -112,6 +119,7 @@ class _Build:
         if settings.upstream is not None:
             self._check_upstream((*path, "upstream"), settings.upstream)
         self._check_roles(path, settings)
+        self._check_sources(path, settings)
         self._check_kept(path, settings)
         if not whole or not report.sound("defaults", "access"):
             return None  # what follows might blame what was misspelt
@@ -135,6 +143,7 @@ class _Build:
             rules=rules(settings),
             when_denied=when_denied(settings.when_denied or self._defaults.when_denied),
             stale_for=self._stale_for(settings),
+            accept=None if settings.accept is None else frozenset(settings.accept),
             forwarding=forwarding(settings, upstream or "", access),
             allow_in_path=frozenset(settings.allow_in_path),
             case_insensitive=(settings.case or self._defaults.case) == "insensitive",
@@ -188,6 +197,13 @@ class _Build:
                 if role not in known:
                     self._report.warn((*path, name, index), "`roles` does not know %v", *known)
 
+    def _check_sources(self, path: Path, settings: RouteSettings) -> None:
+        known = self._around.sources
+        for index, name in enumerate(settings.accept or ()):
+            if name not in known and self._report.sound("session", "accept"):
+                where = (*path, "accept", index)
+                self._report.error(where, "`session.accept` has no source named %v", *known)
+
     def _check_kept(self, path: Path, settings: RouteSettings) -> None:
         for index, name in enumerate(settings.keep_headers):
             if fold(name) in self._injected:
@@ -207,7 +223,7 @@ class _Build:
 
     def _check_rules(self, path: Path, settings: RouteSettings, access: Access) -> None:
         inherited = "" if settings.access else " (from defaults)"
-        for name in _given(settings, *_IDENTITY_RULES, "on_store_outage", "network"):
+        for name in _given(settings, *_IDENTITY_RULES, "accept", "on_store_outage", "network"):
             if access is Access.DENY:
                 message = f"with access: deny{inherited} everybody is refused, and no rule is asked"
             elif access is Access.PUBLIC and name != "network":

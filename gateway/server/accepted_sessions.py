@@ -1,0 +1,93 @@
+"""Who somebody is by a session that another framework has issued."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.errors import StoreError
+from gateway.model import SessionKey
+from gateway.rules.sessions import is_over
+from gateway.server.exchange import Exchange
+from gateway.server.gateway import Gateway, Identity, RoutePlan
+from gateway.server.head import Head
+from gateway.sources.protocol import Source
+from gateway.stores.held import Held
+from gateway.telemetry.metrics import Metrics
+
+
+class AcceptedSessions:
+    """Looks for one among the sources of a route, in their order.
+
+    Args:
+        wall: Returns Unix seconds.
+    """
+
+    def __init__(self, metrics: Metrics, wall: Callable[[], float]) -> None:
+        self._metrics = metrics
+        self._wall = wall
+
+    async def identify(
+        self,
+        gateway: Gateway,
+        exchange: Exchange,
+        head: Head,
+        plan: RoutePlan,
+        *,
+        visitors: bool,
+    ) -> Identity | None:
+        """Return who asks by the first session that names somebody.
+
+        Args:
+            visitors: Whether, where none does, the first one of nobody is better than nothing.
+
+        Raises:
+            StoreUnavailable: Whose store cannot be asked, there may be a session. To pass over it
+                would let somebody be another one, or nobody.
+        """
+        visitor: Identity | None = None
+        for source in plan.sources:
+            key = head.key_of(source)
+            held = None if key is None else await self._held(source, key, plan)
+            if key is None or held is None:
+                continue
+            identity = gateway.identity(held)
+            if identity.caller is not None:
+                exchange.source = source
+                self._renew(exchange, head, plan, source, key)
+                return identity
+            if visitors and visitor is None:
+                visitor, exchange.source = identity, source
+        return visitor
+
+    async def _held(self, source: Source, key: SessionKey, plan: RoutePlan) -> Held | None:
+        now = self._wall()
+        held = source.peek(key, now)
+        if held is not None:
+            self._metrics.cache_hits += 1
+        else:
+            self._metrics.cache_misses += 1
+            try:
+                held = await source.get(key, stale_for=plan.stale_for)
+            except StoreError:
+                self._metrics.store_errors += 1
+                raise
+            now = self._wall()
+            if held is None or is_over(held.session, now):
+                return None
+        if held.stale:
+            self._metrics.stale_sessions += 1
+        elif source.due(held.session, now):
+            return source.touch(held.session, now)
+        return held
+
+    def _renew(
+        self, exchange: Exchange, head: Head, plan: RoutePlan, source: Source, key: SessionKey
+    ) -> None:
+        """Give the browser its cookie anew, where the app does not see the request: what it says
+        of its own cookie must not be undone.
+        """
+        config = source.config
+        if not config.touches or head.app is None or plan.pool.upstream.name in config.forward_to:
+            return
+        values = source.renewed(key, head.app.found, self._wall())
+        exchange.set_cookies += tuple(f"Set-Cookie: {value}".encode("latin-1") for value in values)
