@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from gateway import __version__
 
@@ -21,6 +22,7 @@ COMMANDS = {
     "explain": "say which route owns a request, what is decided, and why",
     "sessions": "list, show, create and revoke sessions in the configured store",
     "secrets": "say which secrets sessions still need, and when an old one can go",
+    "inspect-cookie": "say what a session cookie holds, or exactly why it is refused",
     "password": "hash a password for a users file",
 }
 _INTERRUPTED = 130  # what a shell says of a command that SIGINT ended
@@ -32,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     args = _parser(arguments).parse_args(arguments)
     try:
-        status: int = import_module(f"gateway.cli.{args.command}").execute(args)
+        status: int = _module(args.command).execute(args)
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
@@ -55,8 +57,12 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary.capitalize()}.")
         if name == called:
-            import_module(f"gateway.cli.{name}").add_arguments(command)
+            _module(name).add_arguments(command)
     return parser
+
+
+def _module(command: str) -> Any:
+    return import_module(f"gateway.cli.{command.replace('-', '_')}")
 
 
 if __name__ == "__main__":
