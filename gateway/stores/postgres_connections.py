@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import asyncpg
@@ -37,14 +37,32 @@ _PREPARE = """
 SELECT pg_backend_pid(), set_config('enable_seqscan', 'off', false),
     set_config('jit', 'off', false), set_config('statement_timeout', $1, false)
 """
+_SET = (
+    "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS o (name, value)"
+)
 
 
 class Connections:
-    """A few connections to one database."""
+    """A few connections to one database.
 
-    def __init__(self, url: str, timeout: float) -> None:
+    Args:
+        timeout: Seconds that anything may take.
+        setting: Where the URL is written, for messages.
+        options: PostgreSQL's settings for these connections.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        *,
+        setting: str = "session.store",
+        options: Mapping[str, str] | None = None,
+    ) -> None:
         self._url = url
         self._timeout = timeout
+        self._setting = setting
+        self._options = dict(options or {})
         self._idle: list[Any] = []
         self._places = asyncio.Semaphore(_CONNECTIONS)
         self._closed = False
@@ -137,14 +155,17 @@ class Connections:
             raise
         except ValueError:
             # Neither the message nor the cause: both may quote the password.
-            raise StoreUnavailable("session.store is not a PostgreSQL URL") from None
+            raise StoreUnavailable(f"{self._setting} is not a PostgreSQL URL") from None
         try:
             row = await connection.fetchrow(_PREPARE, str(round(limit * 1000)))
             if row[0] != connection.get_server_pid():
                 raise StoreUnavailable(
-                    "session.store leads to a pooler such as PgBouncer, which keeps PostgreSQL's "
-                    "notifications from us: give PostgreSQL's own address"
+                    f"{self._setting} leads to a pooler such as PgBouncer, where what is set on a "
+                    "connection, or listened to, is lost: give PostgreSQL's own address"
                 )
+            if self._options:
+                values = (list(self._options), list(self._options.values()))
+                await connection.fetch(_SET, *values)
         except BaseException:
             connection.terminate()
             raise

@@ -12,6 +12,8 @@ from redis import Redis
 from structlog.testing import capture_logs
 
 from gateway.errors import StoreUnavailable
+from gateway.formats import adapter
+from gateway.formats.js_dates import iso
 from gateway.model import Lifetime, Session, SessionId, SessionKey, User
 from gateway.stores.cached import CachedSessions
 from gateway.stores.protocol import LookupStore
@@ -267,6 +269,34 @@ def moved(session: Session, clock: Clock) -> Session:
     """Return the session with its times moved to now, as whoever touches it does."""
     life = session.expires_at - session.touched_at
     return replace(session, touched_at=clock.now, expires_at=clock.now + life)
+
+
+async def means_the_same(
+    store: LookupStore, vector: Vector, token: str, clock: Clock
+) -> Session | None:
+    """Compare what a store, which moves expiries, makes of a vector with what the app made of it.
+
+    Return the session as it is after the request.
+    """
+    [session] = await store.load([SessionKey(token)])
+    is_session = vector.get("recommendation", vector["kind"]) in ("valid", "accept")
+    assert (session is not None) == is_session
+    if session is None or vector["kind"] != "valid":
+        return session
+    told = session.data["user"]
+    assert told == {name: vector["expected"]["user"][name] for name in told}
+    update, config = vector["expected"]["db_update"], vector["config"]
+    expires, age = round(session.expires_at * 1000) - 1, config["max_age"]
+    assert expires == vector["expires"] * 1000
+    due = adapter.is_due(expires, clock.now, max_age=age, update_age=config["update_age"])
+    assert due == (update is not None)
+    if not due:
+        return session
+    await store.touch(moved(session, clock))
+    [after] = await store.load([SessionKey(token)])
+    assert after is not None
+    assert iso(round(after.expires_at * 1000) - 1) == update["expires"]
+    return after
 
 
 def restore(redis: Redis, vector: Vector) -> None:

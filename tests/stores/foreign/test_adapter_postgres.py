@@ -1,0 +1,441 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest.mark.structures import ParameterSet
+from structlog.testing import capture_logs
+
+from gateway.errors import StoreUnavailable
+from gateway.formats import adapter, npm_cookies
+from gateway.formats.foreign import Refused
+from gateway.formats.js_dates import iso
+from gateway.model import SessionKey
+from gateway.rules.adapter_tables import SCHEMAS, Tables, quoted
+from gateway.stores.cached import CachedSessions
+from gateway.stores.foreign.adapter_postgres import AdapterPostgres
+from gateway.stores.protocol import LookupStore
+from tests.formats import foreign_vectors
+from tests.formats.foreign_vectors import Vector
+from tests.servers import Pooler, PostgresServer
+from tests.stores.contract import Clock
+from tests.stores.foreign.contract import (
+    HOUR,
+    LIFETIME,
+    App,
+    ForeignContract,
+    means_the_same,
+    moved,
+    new_token,
+    session_of,
+)
+
+SQL = Path(__file__).parent / "sql"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One of the adapters: what made its tables, and what it writes into their other columns."""
+
+    ddl: str
+    tables: Tables
+    more: dict[str, str]
+    user_ids: str = "'u' || {n}"
+
+
+ADAPTERS = {
+    "pg": Adapter("pg-adapter.sql", SCHEMAS["pg"], {}, user_ids="{n}"),
+    "drizzle": Adapter("drizzle-pg.sql", SCHEMAS["drizzle"], {}),
+    "prisma": Adapter("prisma-pg.sql", SCHEMAS["prisma"], {"updatedAt": "now()"}),
+}
+
+
+class PostgresApp:
+    """Writes rows as the adapter does."""
+
+    def __init__(self, server: PostgresServer, name: str) -> None:
+        self.server = server
+        self.name = name
+        self._adapter = ADAPTERS[name]
+        self._count = 0
+
+    def command(self, sql: str) -> str:
+        return self.server.command(sql, database=self.name)
+
+    def sign_in(self, *, expires: float, name: str = "Ada", token: str | None = None) -> str:
+        token = token or new_token()
+        self._count += 1
+        tables = self._adapter.tables
+        user = self._adapter.user_ids.format(n=self._count)
+        self._insert(tables.users, id=user, name=f"$${name}$$", email=f"'{token}@example.com'")
+        end = f"'{iso(int(expires * 1000))}'"
+        self._insert(tables.sessions, sessionToken=f"$${token}$$", userId=user, expires=end)
+        return token
+
+    def sign_out(self, token: str) -> None:
+        tables = self._adapter.tables
+        self.command(f'DELETE FROM "{tables.sessions}" WHERE "sessionToken" = $${token}$$')
+
+    def rename(self, token: str, name: str) -> None:
+        tables = self._adapter.tables
+        self.command(
+            f"UPDATE \"{tables.users}\" SET name = '{name}' WHERE email = '{token}@example.com'"
+        )
+
+    def damage(self, token: str) -> None:
+        tables = self._adapter.tables
+        self.command(
+            f"UPDATE \"{tables.sessions}\" SET expires = 'infinity'"
+            f" WHERE \"sessionToken\" = '{token}'"
+        )
+
+    def contents(self) -> object:
+        tables = self._adapter.tables
+        return [
+            self.command(f'SELECT * FROM "{table}" ORDER BY 1')
+            for table in (tables.sessions, tables.users)
+        ]
+
+    def away(self) -> None:
+        self.server.pause()
+
+    def expires(self, token: str) -> str:
+        tables = self._adapter.tables
+        return self.command(
+            f'SELECT expires FROM "{tables.sessions}" WHERE "sessionToken" = \'{token}\''
+        )
+
+    def restore(self, vector: Vector) -> None:
+        """Put there what was there when the vector was made, and nothing else."""
+        tables = self._adapter.tables
+        statements = [f'TRUNCATE "{tables.sessions}", "{tables.users}" CASCADE']
+        for entry in sorted(vector["store_entries"], key=lambda entry: "userId" in entry["row"]):
+            # The column was added for some of them, and says nothing in any.
+            row = {name: value for name, value in entry["row"].items() if name != "role"}
+            names = ", ".join(map(quoted, row))
+            statements.append(
+                f'INSERT INTO "{entry["table"]}" ({names}) SELECT {names}'
+                f' FROM json_populate_record(NULL::"{entry["table"]}", $v${json.dumps(row)}$v$)'
+            )
+        self.command(";".join(statements))
+
+    def _insert(self, table: str, **values: str) -> None:
+        values |= self._adapter.more
+        names = ", ".join(f'"{name}"' for name in values)
+        self.command(f'INSERT INTO "{table}" ({names}) VALUES ({", ".join(values.values())})')
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[PostgresServer]:
+    # A zone of its own: moments without a zone must not be taken for local time anywhere.
+    with PostgresServer("timezone=Asia/Kathmandu") as server:
+        for name, one in ADAPTERS.items():
+            server.command(f"CREATE DATABASE {name}")
+            server.command((SQL / one.ddl).read_text(), database=name)
+        yield server
+
+
+@pytest.fixture(params=sorted(ADAPTERS))
+def app(running: PostgresServer, request: pytest.FixtureRequest) -> Iterator[PostgresApp]:
+    app = PostgresApp(running, request.param)
+    yield app
+    running.resume()
+    tables = ADAPTERS[request.param].tables
+    app.command(f'TRUNCATE "{tables.sessions}", "{tables.users}" CASCADE')
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def sessions(
+    app: PostgresApp, clock: Clock, *, url: str = "", tables: Tables | None = None, **more: Any
+) -> AdapterPostgres:
+    url = url or app.server.url_of("gateway", app.name)
+    tables = tables or ADAPTERS[app.name].tables
+    return AdapterPostgres(url, tables, session_of, wall=clock, **more)
+
+
+@pytest.fixture
+async def store(app: PostgresApp, clock: Clock) -> AsyncIterator[AdapterPostgres]:
+    store = sessions(app, clock)
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def moving(app: PostgresApp, clock: Clock) -> AsyncIterator[AdapterPostgres]:
+    store = sessions(app, clock, touch=True)
+    await store.open()
+    yield store
+    await store.close()
+
+
+class TestAdapterPostgres(ForeignContract):
+    caches = False
+
+    @pytest.fixture
+    def app(self, app: PostgresApp) -> App:
+        return app
+
+    @pytest.fixture
+    def clock(self, clock: Clock) -> Clock:
+        return clock
+
+    @pytest.fixture
+    def store(self, store: AdapterPostgres) -> LookupStore:
+        return store
+
+    @pytest.fixture
+    def moving(self, moving: AdapterPostgres) -> LookupStore:
+        return moving
+
+
+_OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'session-gateway'"
+
+# --- what is asked -------------------------------------------------------------------------------
+
+
+async def test_those_who_ask_together_are_answered_by_one_statement(
+    app: PostgresApp, store: AdapterPostgres, clock: Clock
+) -> None:
+    keys = [SessionKey(app.sign_in(expires=clock.now + HOUR)) for _ in range(20)]
+    cached = CachedSessions(store, enabled=True, lifetime=LIFETIME, wall=clock)
+    found = await asyncio.gather(*map(cached.get, keys))
+    assert None not in found
+    # A connection for each question at once: one has to do.
+    assert app.server.command(_OURS) == "1"
+    await cached.close()
+
+
+async def test_at_its_very_last_millisecond_a_session_is_still_one(
+    app: PostgresApp, store: AdapterPostgres, clock: Clock
+) -> None:
+    clock.now = 1_795_200_000.125
+    key = SessionKey(app.sign_in(expires=clock.now))
+    [session] = await store.load([key])
+    assert session is not None
+    assert clock.now < session.expires_at
+    clock.now += 0.0015
+    assert await store.load([key]) == [None]
+    assert session.expires_at <= clock.now
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("text", "'admin'", "admin"),
+        ("text[]", "'{admin,editor}'", ["admin", "editor"]),
+        ("jsonb", """'["admin", {"a": 1}]'""", ["admin", {"a": 1}]),
+        ("json", "'null'", None),
+        ("text", "NULL", None),
+        ("integer", "7", 7),
+        ("mood", "'happy'", "happy"),
+        ("mood[]", "'{happy}'", ["happy"]),
+    ],
+)
+async def test_roles_are_read_from_whatever_type_their_column_has(
+    app: PostgresApp, clock: Clock, kind: str, value: str, expected: object
+) -> None:
+    users = ADAPTERS[app.name].tables.users
+    app.command("DROP TYPE IF EXISTS mood CASCADE; CREATE TYPE mood AS ENUM ('happy')")
+    app.command(f'ALTER TABLE "{users}" ADD COLUMN "Its ""roles""" {kind} DEFAULT {value}')
+    tables = replace(ADAPTERS[app.name].tables, more=('Its "roles"',))
+    store = sessions(app, clock, tables=tables)
+    await store.open()
+    [session] = await store.load([SessionKey(app.sign_in(expires=clock.now + HOUR))])
+    app.command(f'ALTER TABLE "{users}" DROP COLUMN "Its ""roles"""')
+    assert session is not None
+    assert session.data["user"]['Its "roles"'] == expected
+    await store.close()
+
+
+async def test_tables_and_columns_may_have_any_names(app: PostgresApp, clock: Clock) -> None:
+    app.command(
+        """
+        CREATE SCHEMA x;
+        CREATE TABLE x."my ""users" (uid bigint, n text, e text, i text);
+        CREATE TABLE x."select" ("the token" text, owner bigint, "Until" timestamptz);
+        INSERT INTO x."my ""users" VALUES (7, 'Ada', 'a@example.com', NULL);
+        INSERT INTO x."select" VALUES ('t', 7, '2100-01-01Z')
+        """
+    )
+    tables = Tables(
+        sessions="select",
+        users='my "users',
+        token="the token",
+        user_id="owner",
+        expires="Until",
+        id="uid",
+        name="n",
+        email="e",
+        image="i",
+    )
+    url = app.server.url_of("gateway", app.name) + "?search_path=x"
+    store = sessions(app, clock, tables=tables, url=url)
+    await store.open()
+    [session] = await store.load([SessionKey("t")])
+    app.command("DROP SCHEMA x CASCADE")
+    assert session is not None
+    assert session.data == {
+        "user": {"id": 7, "name": "Ada", "email": "a@example.com", "image": None}
+    }
+    await store.close()
+
+
+async def test_a_token_that_two_rows_have_signs_nobody_in(clock: Clock, running: Any) -> None:
+    app = PostgresApp(running, "pg")  # the only one without an index that forbids it
+    key = SessionKey(app.sign_in(expires=clock.now + HOUR))
+    app.sign_in(expires=clock.now + HOUR, token=key)
+    store = sessions(app, clock)
+    with capture_logs() as logs:
+        assert await store.load([key]) == [None]
+    assert {line["event"] for line in logs} == {"corrupt_record"}
+    app.command("TRUNCATE sessions, users")
+    await store.close()
+
+
+async def test_a_session_without_its_user_is_none(clock: Clock, running: Any) -> None:
+    app = PostgresApp(running, "pg")  # the only one without a foreign key
+    key = SessionKey(app.sign_in(expires=clock.now + HOUR))
+    app.command("TRUNCATE users")
+    store = sessions(app, clock)
+    assert await store.load([key]) == [None]
+    app.command("TRUNCATE sessions")
+    await store.close()
+
+
+async def test_a_database_in_another_encoding_is_not_asked_for_what_it_cannot_hold(
+    app: PostgresApp, clock: Clock
+) -> None:
+    app.server.command("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+    one = ADAPTERS[app.name]
+    app.server.command((SQL / one.ddl).read_text(), database="latin")
+    latin = PostgresApp(app.server, app.name)
+    latin.name = "latin"
+    key = SessionKey(latin.sign_in(expires=clock.now + HOUR))
+    store = sessions(app, clock, url=app.server.url_of("gateway", "latin"))
+    [unknown, session] = await store.load([SessionKey("Łódź"), key])
+    assert unknown is None
+    assert session is not None
+    await store.close()
+    app.server.command("DROP DATABASE latin WITH (FORCE)")
+
+
+# --- what may be done ----------------------------------------------------------------------------
+
+
+async def test_an_account_that_may_only_read_is_enough_to_read(
+    app: PostgresApp, clock: Clock
+) -> None:
+    tables = ADAPTERS[app.name].tables
+    columns = '"id", "name", "email", "image"'
+    app.command(
+        "CREATE ROLE reader LOGIN;"
+        f'GRANT SELECT ("sessionToken", "userId", expires) ON "{tables.sessions}" TO reader;'
+        f'GRANT SELECT ({columns}) ON "{tables.users}" TO reader'
+    )
+    url = app.server.url_of("reader", app.name)
+    key = SessionKey(app.sign_in(expires=clock.now + HOUR))
+    store = sessions(app, clock, url=url)
+    await store.open()
+    assert await store.load([key]) != [None]
+    await store.close()
+    moving = sessions(app, clock, url=url, touch=True)
+    with pytest.raises(StoreUnavailable, match="permission denied"):
+        await moving.open()
+    await moving.close()
+    app.command("DROP OWNED BY reader; DROP ROLE reader")
+
+
+@pytest.mark.parametrize("wrong", ["sessions", "users", "token", "expires", "image"])
+async def test_a_name_that_is_wrong_is_told_at_the_start(
+    app: PostgresApp, clock: Clock, wrong: str
+) -> None:
+    names: dict[str, Any] = {wrong: "nowhere"}
+    tables = replace(ADAPTERS[app.name].tables, **names)
+    store = sessions(app, clock, tables=tables)
+    with pytest.raises(StoreUnavailable, match=r"nowhere.* does not exist"):
+        await store.open()
+    await store.close()
+
+
+async def test_a_touch_is_a_whole_millisecond_and_never_moves_an_expiry_back(
+    app: PostgresApp, clock: Clock
+) -> None:
+    store = sessions(app, clock, touch=True, max_age=HOUR)
+    clock.now = 1_795_200_000.0625
+    key = SessionKey(app.sign_in(expires=clock.now + HOUR / 2))
+    bystander = app.sign_in(expires=clock.now + HOUR / 2)
+    [session] = await store.load([key])
+    assert session is not None
+    later = moved(session, clock)
+    await store.touch(later)
+    after = app.expires(key)
+    assert after.startswith(("2026-11-20 19:40:00.062", "2026-11-21 01:25:00.062"))
+    await store.touch(replace(later, touched_at=clock.now - 60))
+    assert app.expires(key) == after
+    clock.now += 2 * HOUR  # over: the app alone may say what becomes of it
+    await store.touch(moved(session, clock))
+    assert app.expires(key) == after
+    assert app.expires(bystander) != after
+    await store.close()
+
+
+async def test_a_pooler_is_refused_as_what_the_setting_leads_to(
+    running: PostgresServer, clock: Clock
+) -> None:
+    with Pooler(running, "transaction") as pooler:
+        store = AdapterPostgres(
+            pooler.url, SCHEMAS["pg"], session_of, wall=clock, setting="session.accept[0].store"
+        )
+        with pytest.raises(StoreUnavailable, match=r"^session.accept\[0\].store leads to a pooler"):
+            await store.open()
+        await store.close()
+
+
+# --- what the real adapters made -----------------------------------------------------------------
+
+
+def vector_of(case: ParameterSet) -> Vector:
+    [vector] = case.values
+    assert isinstance(vector, dict)
+    return vector
+
+
+_SCHEMA_OF = {"pg-adapter": "pg", "drizzle-pg": "drizzle", "prisma-pg": "prisma"}
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [
+        case
+        for case in foreign_vectors.cases("next-auth-db-sql")
+        if vector_of(case)["config"]["adapter"] in _SCHEMA_OF
+    ],
+)
+async def test_what_the_real_adapters_made_means_the_same_here(
+    running: PostgresServer, vector: Vector
+) -> None:
+    app = PostgresApp(running, _SCHEMA_OF[vector["config"]["adapter"]])
+    app.restore(vector)
+    try:
+        flavours = npm_cookies.Flavour
+        old = vector["config"]["framework"] == "v4"
+        sent = foreign_vectors.cookies(vector, flavours.UNQUOTING if old else flavours.VERBATIM)
+        token = adapter.token(sent.get(vector["cookie_name"], ""))
+    except Refused:
+        assert vector["kind"] == "invalid"
+        return
+    clock = Clock()
+    clock.now = vector["now"]
+    store = sessions(app, clock, touch=True)
+    await means_the_same(store, vector, token, clock)
+    await store.close()
