@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -26,8 +27,11 @@ class Changes:
     written, so they are in memory too.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, dial: Callable[[Path, float], sqlite3.Connection] = connect
+    ) -> None:
         self._path = path
+        self._dial = dial
         self._watchers: list[Watcher] = []
         self._task: asyncio.Task[None] | None = None
         self._db: sqlite3.Connection | None = None
@@ -74,28 +78,30 @@ class Changes:
             self._begin()
             return
         version = self._number("PRAGMA data_version")
-        if version == self._version:
-            return
+        if version != self._version:
+            self._read(self._db)
+            self._version = version
+
+    def _read(self, db: sqlite3.Connection) -> None:
+        """Tell what has changed, after something has."""
         newest = self._newest()
         sql = "SELECT number, key FROM changes WHERE number > ? ORDER BY number LIMIT ?"
-        rows = self._db.execute(sql, (self._seen, _AT_ONCE)).fetchall()
+        rows = db.execute(sql, (self._seen, _AT_ONCE)).fetchall()
         # Numbers never skip, so a missing one was trimmed before it was read (after a long sleep),
         # and a smaller one means that an old copy of the file was put back.
         last = rows[-1][0] if rows else self._seen
         if last < newest or last - self._seen != len(rows) or newest < self._seen:
-            self._trust(False)
-            self._trust(True)
+            self._doubt()
             last = max(newest, last) if newest >= self._seen else newest
         else:
             for _, key in rows:
                 self.tell(SessionKey(key))
         self._seen = last
-        self._version = version
 
     def _begin(self) -> None:
         if identity(self._path) == (0, 0):
             raise FileNotFoundError(self._path)
-        db = connect(self._path, 0.0)
+        db = self._dial(self._path, 0.0)
         try:
             self._db = db
             self._identity = identity(self._path)
@@ -123,6 +129,10 @@ class Changes:
             self._db.close()
             self._db = None
             self._trust(False)
+
+    def _doubt(self) -> None:
+        self._trust(False)
+        self._trust(True)
 
     def _trust(self, trusted: bool) -> None:
         for watcher in self._watchers:

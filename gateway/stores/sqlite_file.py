@@ -64,11 +64,22 @@ class DatabaseThread:
 
     A file that was removed or replaced meanwhile is opened anew: who deletes the file to sign
     everybody out has done so.
+
+    Args:
+        dial: Opens the file, in so many seconds; None: as a database of ours, made if missing.
     """
 
-    def __init__(self, path: Path, timeout: float, name: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        timeout: float,
+        name: str,
+        *,
+        dial: Callable[[Path, float], sqlite3.Connection] | None = None,
+    ) -> None:
         self._path = path
         self._timeout = timeout
+        self._dial = dial or _open
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._db: sqlite3.Connection | None = None
         self._identity = (0, 0)
@@ -113,13 +124,7 @@ class DatabaseThread:
         if self._db is not None and identity(self._path) != self._identity:
             self._disconnect()
         if self._db is None:
-            db = connect(self._path, self._timeout)
-            try:
-                _prepare(db, time.monotonic() + self._timeout)
-            except BaseException:
-                db.close()
-                raise
-            self._db = db
+            self._db = self._dial(self._path, self._timeout)
             self._identity = identity(self._path)
         return self._db
 
@@ -146,6 +151,16 @@ def connect(path: Path, timeout: float) -> sqlite3.Connection:
     elif path.is_dir():
         raise IsADirectoryError(EISDIR, os.strerror(EISDIR), str(path))
     return sqlite3.connect(path, timeout=timeout, isolation_level=None)
+
+
+def _open(path: Path, timeout: float) -> sqlite3.Connection:
+    db = connect(path, timeout)
+    try:
+        _prepare(db, time.monotonic() + timeout)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def _prepare(db: sqlite3.Connection, deadline: float) -> None:

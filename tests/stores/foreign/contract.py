@@ -8,15 +8,18 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 from redis import Redis
 from structlog.testing import capture_logs
 
 from gateway.errors import StoreUnavailable
-from gateway.formats import adapter
+from gateway.formats import adapter, npm_cookies
+from gateway.formats.foreign import Refused
 from gateway.formats.js_dates import iso
 from gateway.model import Lifetime, Session, SessionId, SessionKey, User
 from gateway.stores.cached import CachedSessions
 from gateway.stores.protocol import LookupStore
+from tests.formats import foreign_vectors
 from tests.formats.foreign_vectors import Vector
 from tests.servers import wait_until
 from tests.stores.contract import Clock, hearing
@@ -306,3 +309,26 @@ def restore(redis: Redis, vector: Vector) -> None:
             redis.hset(each["key"], mapping=each["value"])
         else:
             redis.set(each["key"], each["value"], ex=each["ttl"])
+
+
+def token_of(vector: Vector) -> str:
+    """Return what the cookie of a vector holds for the app; empty: no token."""
+    flavours = npm_cookies.Flavour
+    old = vector["config"]["framework"] == "v4"
+    sent = foreign_vectors.cookies(vector, flavours.UNQUOTING if old else flavours.VERBATIM)
+    try:
+        return adapter.token(sent.get(vector["cookie_name"], ""))
+    except Refused:
+        return ""
+
+
+def of_adapters(*names: str) -> list[ParameterSet]:
+    """Return the vectors that these adapters made."""
+    cases = foreign_vectors.cases("next-auth-db-sql")
+    return [case for case in cases if _adapter(*case.values) in names]
+
+
+def _adapter(vector: object) -> str:
+    assert isinstance(vector, dict)
+    name: str = vector["config"]["adapter"]
+    return name
