@@ -43,7 +43,9 @@ class AnyChange(Changes):
         self._doubt()
 
     def _newest(self) -> int:
-        return self._number("PRAGMA data_version")  # which fails where the file is no database
+        # Fails where the file is no database. What was there at the beginning is no change.
+        self._version = self._number("PRAGMA data_version")
+        return self._version
 
 
 def _connect(path: Path, timeout: float, mode: str) -> sqlite3.Connection:
