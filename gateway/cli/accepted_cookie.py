@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gateway.cli.findings import Finding, Verdict, opened_by, store_reasons, whom
 from gateway.cli.pasted import Pasted
@@ -27,10 +27,6 @@ from gateway.model import Session, SessionKey
 from gateway.rules.foreign import read_user
 from gateway.rules.identity import isoformat
 
-if TYPE_CHECKING:
-    from gateway.stores.foreign.protocol import SessionOf
-    from gateway.stores.protocol import LookupStore
-
 _WITHOUT = (Why.BAD_KEY, Why.BAD_TAG, Why.UNKNOWN_KEY, Why.BAD_MAC, Why.BAD_SIGNATURE)
 """What a cookie is refused as where nobody knows the secret."""
 
@@ -45,13 +41,14 @@ def names(source: Accepted, name: str) -> Callable[[str], bool]:
 
 
 async def inspect(
-    source: Accepted, name: str, pasted: Pasted, *, has_secret: bool = True
+    source: Accepted, name: str, pasted: Pasted, *, has_secret: bool = True, patience: float = 1.0
 ) -> Finding:
     """Say what a cookie is to a source.
 
     Args:
         name: One of the names that its cookie may have; a value without name counts as this one.
         has_secret: False: what the source has for secrets is none.
+        patience: Seconds that a store may take to answer.
     """
     cookies = {
         cookie: npm_cookies.value(value, _flavour(source))
@@ -75,7 +72,7 @@ async def inspect(
     if not source.store:
         return finding.unknown("may be one: only the store knows, which a configuration names")
     try:
-        return await _looked_up(finding, source, key)
+        return await _looked_up(finding, source, key, patience)
     except StoreUnavailable as error:
         return finding.unknown(str(error))
 
@@ -162,9 +159,21 @@ class _Seen:
         return None
 
 
-async def _looked_up(finding: Finding, source: Accepted, key: SessionKey) -> Finding:
+def _long_ago() -> float:
+    return 0.0
+
+
+async def _looked_up(
+    finding: Finding, source: Accepted, key: SessionKey, patience: float
+) -> Finding:
+    from gateway.sources.opening import store_of
+
     seen = _Seen()
-    store = _store(source, seen)
+    # To a clock that stands still long ago, nothing in a table is over. What lives by the time that
+    # its key has left is asked by the true one.
+    wall = _long_ago if source.kind is Kind.DATABASE else time.time
+    reading = replace(source, touches=False)
+    store = store_of(reading, seen, timeout=patience, wall=wall)
     with store_reasons() as reasons:
         try:
             await store.open()
@@ -179,31 +188,3 @@ async def _looked_up(finding: Finding, source: Accepted, key: SessionKey) -> Fin
     if not time.time() < seen.expires_at:
         return described.refused(Why.EXPIRED, "its time has passed")
     return described
-
-
-def _store(source: Accepted, session_of: SessionOf) -> LookupStore:
-    """Return the store of a source. It writes nothing, and also finds what is over."""
-    from gateway.rules import postgres_urls, redis_urls
-
-    scheme, _, rest = source.store.partition("://")
-    if source.kind is not Kind.DATABASE:
-        from gateway.stores.foreign.redis_entries import Format, RedisEntries
-
-        form: Format = express if source.kind is Kind.EXPRESS else next_session
-        return RedisEntries(source.store, form, session_of, name=source.name, prefix=source.prefix)
-    if scheme in redis_urls.SCHEMES:
-        from gateway.stores.foreign.upstash import UpstashSessions
-
-        return UpstashSessions(source.store, session_of, prefix=source.prefix, wall=_long_ago)
-    assert source.tables is not None  # noqa: S101  every other store has tables
-    if scheme in postgres_urls.SCHEMES:
-        from gateway.stores.foreign.adapter_postgres import AdapterPostgres
-
-        return AdapterPostgres(source.store, source.tables, session_of, wall=_long_ago)
-    from gateway.stores.foreign.adapter_sqlite import AdapterSqlite
-
-    return AdapterSqlite(rest.removeprefix("/"), source.tables, session_of, wall=_long_ago)
-
-
-def _long_ago() -> float:
-    return 0.0

@@ -103,7 +103,10 @@ async def _configured(config: SessionConfig, pasted: Pasted, wanted: str | None)
         ]
         if not named and _may_be(source, looks):
             mine = list(source.cookies)
-        found = [await accepted_cookie.inspect(source, name, pasted) for name in mine]
+        found = [
+            await accepted_cookie.inspect(source, name, pasted, patience=config.store_timeout)
+            for name in mine
+        ]
         # A value alone could be of each of its names; only the first that takes it tells anything.
         taken = [finding for finding in found if finding.verdict != "refused"]
         findings += found if named else (taken or found)[:1]

@@ -6,8 +6,7 @@ by PBKDF2 with a single turn: the salts are new in every seal, so that no key ca
 
 The versions differ in what they make of a suffix, of an expiration, and of cookies cut in pieces;
 each is read by its own rules. Of several spellings of one seal that they take, the one that they
-issue counts. What follows the MAC is not authenticated, and version 9 passes over it: two different
-texts may well be the same session there.
+issue counts. What follows the MAC is not authenticated, and version 9 passes over it.
 
 Source: iron-session 8.0.4 with iron-webcrypto 1.2.1, iron-session 9.0.1 with iron-webcrypto 2.0.0.
 """
@@ -63,9 +62,11 @@ def names(name: str, version: Version) -> tuple[str, ...]:
 
 
 def pieces(cookies: Mapping[str, str], name: str, version: Version) -> str | None:
-    """Return the seal that cookies hold, suffix included; None where there is none.
+    """Return the seal that cookies hold; None where there is none.
 
-    A whole one wins over pieces; these end at the first that is not there, whatever follows.
+    A whole one wins over pieces; these end at the first that is not there, whatever follows. With
+    version 9 all that it passes over is gone: so what opens has one spelling, and whoever remembers
+    it by its text remembers it once.
 
     Args:
         cookies: By name; others are passed over. One that came twice must not be among them.
@@ -74,11 +75,12 @@ def pieces(cookies: Mapping[str, str], name: str, version: Version) -> str | Non
         Refused: The first piece is missing.
     """
     whole, *slots = [cookies.get(slot, "") for slot in names(name, version)]
+    if not whole:
+        there = next((at for at, piece in enumerate(slots) if not piece), len(slots))
+        whole = "".join(slots[:there])
     if whole:
-        return whole
-    there = next((at for at, piece in enumerate(slots) if not piece), len(slots))
-    if there:
-        return "".join(slots[:there])
+        # A seal that is cut off before it begins is refused when it is opened.
+        return whole if version == 8 else whole.partition("~")[0] or whole
     if any(slots):
         raise Refused(Why.BAD_CHUNKS, "the first piece is missing")
     return None

@@ -10,6 +10,7 @@ from gateway.config.accepted import Accepted, Kind
 from gateway.rules import postgres_urls
 from gateway.sources.described import Describing
 from gateway.sources.protocol import Source
+from gateway.stores.foreign.protocol import SessionOf
 from gateway.stores.protocol import LookupStore
 
 Count = Callable[[str, str], None]
@@ -104,7 +105,12 @@ class Sources:
 
         return StoredSource(
             config,
-            self._store(config),
+            store_of(
+                config,
+                Describing(config).session,
+                timeout=self._timeout,
+                wall=self._wall,
+            ),
             id_of=_id_of(config),
             prolongs=config.kind is Kind.DATABASE,
             cache=self._cache,
@@ -112,63 +118,71 @@ class Sources:
             count=count,
         )
 
-    def _store(self, config: Accepted) -> LookupStore:
-        """Return the store of a source, not yet opened. Only its own driver is imported."""
-        setting = f"the store of {config.name} in session.accept"
-        session_of = Describing(config).session
-        if config.kind is not Kind.DATABASE:
-            from gateway.formats import express, next_session
-            from gateway.stores.foreign.redis_entries import RedisEntries
 
-            return RedisEntries(
-                config.store,
-                express if config.kind is Kind.EXPRESS else next_session,
-                session_of,
-                name=config.name,
-                prefix=config.prefix,
-                ttl=config.max_age,
-                setting=setting,
-                touch=config.touches,
-                timeout=self._timeout,
-                wall=self._wall,
-            )
-        if config.tables is None:
-            from gateway.stores.foreign.upstash import UpstashSessions
+def store_of(
+    config: Accepted, session_of: SessionOf, *, timeout: float, wall: Callable[[], float]
+) -> LookupStore:
+    """Return the store of a source, not yet opened. Only its own driver is imported.
 
-            return UpstashSessions(
-                config.store,
-                session_of,
-                prefix=config.prefix,
-                max_age=config.max_age,
-                setting=setting,
-                touch=config.touches,
-                timeout=self._timeout,
-                wall=self._wall,
-            )
-        if postgres_urls.is_postgres(config.store):
-            from gateway.stores.foreign.adapter_postgres import AdapterPostgres
+    Args:
+        session_of: Makes a session of what the store has.
+        timeout: Seconds that it may take to answer.
+        wall: Returns Unix seconds.
+    """
+    setting = f"the store of {config.name} in session.accept"
+    if config.kind is not Kind.DATABASE:
+        from gateway.formats import express, next_session
+        from gateway.stores.foreign.redis_entries import RedisEntries
 
-            return AdapterPostgres(
-                config.store,
-                config.tables,
-                session_of,
-                max_age=config.max_age,
-                setting=setting,
-                touch=config.touches,
-                timeout=self._timeout,
-                wall=self._wall,
-            )
-        from gateway.stores.foreign.adapter_sqlite import AdapterSqlite
+        return RedisEntries(
+            config.store,
+            express if config.kind is Kind.EXPRESS else next_session,
+            session_of,
+            name=config.name,
+            prefix=config.prefix,
+            ttl=config.max_age,
+            setting=setting,
+            touch=config.touches,
+            timeout=timeout,
+            wall=wall,
+        )
+    if config.tables is None:
+        from gateway.stores.foreign.upstash import UpstashSessions
 
-        return AdapterSqlite(
-            config.store.removeprefix("sqlite:///"),
+        return UpstashSessions(
+            config.store,
+            session_of,
+            prefix=config.prefix,
+            max_age=config.max_age,
+            setting=setting,
+            touch=config.touches,
+            timeout=timeout,
+            wall=wall,
+        )
+    if postgres_urls.is_postgres(config.store):
+        from gateway.stores.foreign.adapter_postgres import AdapterPostgres
+
+        return AdapterPostgres(
+            config.store,
             config.tables,
             session_of,
             max_age=config.max_age,
+            setting=setting,
             touch=config.touches,
-            timeout=self._timeout,
-            wall=self._wall,
+            timeout=timeout,
+            wall=wall,
         )
+    from gateway.stores.foreign.adapter_sqlite import AdapterSqlite
+
+    return AdapterSqlite(
+        config.store.removeprefix("sqlite:///"),
+        config.tables,
+        session_of,
+        max_age=config.max_age,
+        touch=config.touches,
+        timeout=timeout,
+        wall=wall,
+    )
 
 
 def _id_of(config: Accepted) -> Callable[[str], str]:
