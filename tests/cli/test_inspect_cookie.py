@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.cli.main import main
+from gateway.cli.pasted import parse
+from gateway.formats import guess
 from tests.formats.foreign_vectors import Vector, load
 from tests.formats.test_express import SECRET, SID, signed
 from tests.formats.test_iron import ADA, PASSWORD, sealed
-from tests.servers import RedisServer
+from tests.servers import PostgresServer, RedisServer
 
 OWN = "a secret of the gateway's own: 32 characters"
 EXPRESS = signed(SID)
@@ -211,6 +215,24 @@ def test_what_a_cookie_holds_does_not_steer_the_terminal(command: Command) -> No
     assert json.loads(command.json(evil, secret=PASSWORD).out)
 
 
+@given(
+    st.one_of(
+        st.text(),
+        st.lists(
+            st.sampled_from(
+                [SEAL, EXPRESS, "a=", "; ", "\n", "=", "Cookie:", "Set-Cookie:", ".0", "eyJ.."]
+            )
+        ).map("".join),
+    )
+)
+def test_anything_may_be_pasted(text: str) -> None:
+    pasted = parse(text)
+    for value in (pasted.value, *pasted.cookies.values()):
+        assert guess.of_value(value.decode("latin-1")) in (None, *guess.FORMATS)
+    assert pasted.twice <= pasted.cookies.keys()
+    assert not (pasted.value and pasted.cookies)
+
+
 def test_a_cookie_is_no_argument() -> None:
     with pytest.raises(SystemExit) as caught:
         main(["inspect-cookie", SEAL])
@@ -284,6 +306,12 @@ def test_without_a_terminal_nobody_is_asked() -> None:
 @pytest.fixture(scope="module")
 def redis() -> Iterator[RedisServer]:
     with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
         yield server
 
 
@@ -423,6 +451,28 @@ def test_tables_and_keys_of_adapters_are_asked(
     if verdict == "session":
         assert said.only["user"]["email"] == "ada@example.com"
     assert before == (vector["store_entries"] and snapshot(tmp_path, redis, vector))
+
+
+def test_rows_in_postgresql_are_asked_also_when_they_are_over(
+    command: Command, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    postgres.command(TABLES)
+    for token, expires in (("live", "2100-01-01"), ("over", "2020-01-01")):
+        postgres.command(f"INSERT INTO sessions VALUES (1, '{expires}Z', '{token}')")
+    postgres.command("INSERT INTO users VALUES (1, 'Ada', 'ada@example.com', NULL)")
+    config = accepting(
+        tmp_path, f"type: nextauth-database, schema: pg, store: '{postgres.url}', cookie: s"
+    )
+    assert command.json("s=live", *config).only["user"]["name"] == "Ada"
+    found = command.json("s=over", *config).only
+    assert (found["why"], found["expires"]) == ("expired", "2020-01-01T00:00:00.001Z")
+    assert command.json("s=gone", *config).only["why"] == "no_entry"
+
+
+TABLES = """
+CREATE TABLE sessions ("userId" integer, expires timestamptz, "sessionToken" text);
+CREATE TABLE users (id integer, name text, email text, image text);
+"""
 
 
 def fill(file: Path, vector: Vector) -> None:
