@@ -14,8 +14,8 @@ import pytest
 from tests.apps.building import built, environment, node
 from tests.servers import free_port, wait_for
 
-SECRET = "the secret of the app, 32 characters"
-IRON_PASSWORD = "the password of iron, 32 characters"
+SECRET = "the secret of the app: 32 characters"
+IRON_PASSWORD = "the password of iron: 32 characters"
 
 
 class App:

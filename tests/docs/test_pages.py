@@ -18,6 +18,7 @@ HASH = (
     "$argon2id$v=19$m=65536,t=3,p=4"
     "$bquulfJdQPKDEcVnexrS2Q$KdgvjnEuj/eMdt4MMmKqrjfW1n5+J4Hfpw93mOLZDPQ"
 )
+SECRET = "a secret of the app, 32 characters"
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -53,7 +54,8 @@ def test_configurations_are_valid_and_decide_as_their_tests_say(page: Path, tmp_
         (tmp_path / "users.yaml").write_text(users, encoding="utf-8")
     for config in (block for block in yaml if block.startswith("version:")):
         (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
-        loaded = load_file(tmp_path / "config.yaml", {})
+        named = re.findall(r"\$\{([A-Z_]+)\}", config)
+        loaded = load_file(tmp_path / "config.yaml", dict.fromkeys(named, SECRET))
         assert loaded.warnings == ()
         assert loaded.tests
         assert failed_tests(loaded) == []

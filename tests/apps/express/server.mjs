@@ -34,6 +34,8 @@ if (process.env.PASSPORT) {
   app.use(passport.session());
 }
 
+app.get("/login", (req, res) => res.send("<form method=post><input name=username><input name=password type=password></form>"));
+
 app.post("/login", (req, res, next) => {
   const user = users[req.body?.username];
   if (!user || req.body.password !== "secret") return res.status(401).json({ error: "bad credentials" });

@@ -1,6 +1,11 @@
-// Trusts whoever stands in front of it: the page asks nobody who they are.
+// Trusts whoever stands in front of it: neither page nor action asks anybody who they are.
+async function act() {
+  "use server";
+  return "only for admins";
+}
+
 export const dynamic = "force-dynamic";
 
 export default function Admin() {
-  return <p id="secret">only for admins</p>;
+  return <form action={act}><p id="secret">only for admins</p><button>go</button></form>;
 }
