@@ -46,8 +46,8 @@ class CookieSettings(Strict):
 
     name: CookieName = "gateway_session"
     """Its name; with https, ``__Host-`` or ``__Secure-`` comes in front: always the latter with
-    another framework's ``session.format``. Unset: ``gateway_session``, ``next-auth.session-token``
-    or ``authjs.session-token``, as that has it."""
+    another framework's ``session.format``, whose usual name holds there if none is given. Default
+    ``gateway_session``."""
     same_site: Literal["lax", "strict", "none"] = "lax"
     """When browsers send it along from other sites. Default ``lax``; ``none`` needs https."""
     domain: Text | None = None
@@ -64,10 +64,10 @@ class SessionSettings(Strict):
     the session itself, sealed with ``secret``; a ``store`` is needed only to end, change or list
     sessions. Default ``server``."""
     format: Literal["gateway", "nextauth", "authjs"] = "gateway"
-    """Whose cookies ``strategy: jwt`` makes. ``nextauth``: those of next-auth 4, so that
-    ``getServerSession`` in the app behind the gateway knows who is signed in; ``secret`` is the
-    app's ``NEXTAUTH_SECRET``. ``authjs``: those of Auth.js 5, for ``auth()``; ``secret`` is its
-    ``AUTH_SECRET``. Default ``gateway``: the gateway's own, which nobody else reads."""
+    """Whose cookies ``strategy: jwt`` makes. ``gateway``: its own, which nobody else reads.
+    ``nextauth``: those of next-auth 4, so that ``getServerSession`` in the app behind the gateway
+    knows who is signed in; ``secret`` is the app's ``NEXTAUTH_SECRET``. ``authjs``: those of
+    Auth.js 5, for ``auth()``; ``secret`` is its ``AUTH_SECRET``. Default ``gateway``."""
     forward_to: Annotated[tuple[Label, ...] | None, Given] = None
     """With another framework's ``format``, the upstreams that get the session's cookie, on routes
     that ask who it is; from all others it is kept. Unset: ``defaults.upstream``."""
