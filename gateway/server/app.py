@@ -79,12 +79,12 @@ class App:
     Use as an asynchronous context manager: leaving it closes everything that was opened.
     """
 
-    def __init__(self, config: Config, share: Share) -> None:
+    def __init__(self, config: Config, share: Share, *, clock: Clock | None = None) -> None:
         self.config = config
         self._share = share
         self.draining = False
         self._stack = AsyncExitStack()
-        self._clock = Clock()
+        self._clock = clock or Clock()
         self._metrics = Metrics()
         self._rates: Rates | None = None
         self._reloading = asyncio.Lock()
@@ -375,11 +375,17 @@ class App:
         self._writer.close()
 
 
-async def serve(config: Config, *, ready: Callable[[list[str]], None] | None = None) -> None:
+async def serve(
+    config: Config,
+    *,
+    ready: Callable[[list[str]], None] | None = None,
+    clock: Clock | None = None,
+) -> None:
     """Run a gateway until SIGTERM or SIGINT, then drain it. SIGHUP reloads the file.
 
     Args:
         ready: Told where the gateway listens, once it answers.
+        clock: Says what time it is; None: this machine's.
 
     Raises:
         OSError: An address cannot be listened on.
@@ -389,7 +395,7 @@ async def serve(config: Config, *, ready: Callable[[list[str]], None] | None = N
     sockets = open_sockets(config.server, 1, os.environ)
     try:
         share = Share(sockets=sockets, form_secret=new_form_secret())
-        async with App(config, share) as app, Signals() as signals:
+        async with App(config, share, clock=clock) as app, Signals() as signals:
             addresses = urls(config.server, sockets)
             log.info("listening", addresses=addresses, version=__version__)
             if ready is not None:
