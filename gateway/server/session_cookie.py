@@ -13,6 +13,8 @@ from gateway.stores.keeper import Begun
 
 Headers = tuple[tuple[str, str], ...]
 
+_SECURE = "__Secure-"
+
 
 class SessionCookies(Protocol):
     """Reads and writes them."""
@@ -83,7 +85,13 @@ class SealedCookies:
     ) -> None:
         self._shape = shape
         self._presented = presented
-        self.names: tuple[str, ...] = chunks.slots(shape.name)
+        self._slots = chunks.slots(shape.name)
+        self.names: tuple[str, ...] = self._slots
+        if shape.piece is not None:
+            # An app that was told another https than we were looks for the other name, and would
+            # believe what nobody has checked.
+            plain = shape.name.removeprefix(_SECURE)
+            self.names = (*chunks.slots(plain), *chunks.slots(_SECURE + plain))
 
     def key(self, cookies: Mapping[str, str]) -> SessionKey | None:
         """Return the key of what they hold."""
@@ -97,7 +105,7 @@ class SealedCookies:
         values = [set_cookie(self._named(n), v, max_age=max_age) for n, v in pieces.items()]
         values += [
             clear_cookie(self._named(name))
-            for name in self.names
+            for name in self._slots
             if name not in pieces and f"{name}=" in sent
         ]
         return tuple(("Set-Cookie", value) for value in values)
@@ -106,7 +114,7 @@ class SealedCookies:
         """Return the fields that remove all of it."""
         values = [
             clear_cookie(self._named(name))
-            for name in self.names
+            for name in self._slots
             if name == self._shape.name or f"{name}=" in sent
         ]
         return tuple(("Set-Cookie", value) for value in values)

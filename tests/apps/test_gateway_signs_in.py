@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from tests.apps.running import SECRET, App, auth_js, next_js
+from tests.apps.running import IRON_PASSWORD, SECRET, App, auth_js, next_js
+from tests.apps.visits import JSON
 from tests.gateway_process import GatewayProcess
 from tests.integration.browser import Page, Visitor
 from tests.servers import wait_for
@@ -26,7 +27,15 @@ session:
   secret: ${SECRET}
   store: sqlite:///sessions.db
   update_age: 1s
-login: {path: /api/auth, providers: [{id: local, type: users, file: users.yaml}]}
+  accept:
+    - type: iron-session
+      version: 8
+      cookie: iron_session
+      password: ${IRON}
+      id_prefix: "iron:"
+login:
+  path: /api/auth
+  providers: [{id: local, type: users, file: users.yaml, id_prefix: ""}]
 upstreams: {app: "${UPSTREAM}", other: "${UPSTREAM}"}
 defaults: {access: optional, upstream: app}
 routes:
@@ -68,7 +77,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
                 users = {name: {**user, "password": hashed} for name, user in USERS.items()}
                 text = json.dumps({"users": users}, ensure_ascii=False)
                 (folder / "users.yaml").write_text(text, encoding="utf-8")
-                gateway = GatewayProcess(folder, CONFIG, FORMAT=framework, SECRET=SECRET)
+                gateway = GatewayProcess(
+                    folder, CONFIG, FORMAT=framework, SECRET=SECRET, IRON=IRON_PASSWORD
+                )
                 make = next_js if framework == "nextauth" else auth_js
                 app = stack.enter_context(make(gateway.origin))
                 gateway.environment["UPSTREAM"] = app.url
@@ -234,9 +245,32 @@ def test_a_cookie_that_is_no_session_never_reaches_the_app(start: Start, framewo
         f"{behind.cookie}={cookie}; {behind.cookie}={cookie}",
         f"{behind.cookie}={cookie}; {behind.cookie}.0={cookie}",
         f"{behind.cookie}.1={cookie}",
+        f"__Secure-{behind.cookie}={cookie}",  # for an app that believes to be behind https
     ):
-        page = Visitor(behind.gateway.port).get("/api/echo", Cookie=header)
-        assert "cookie" not in page.json()["headers"]
+        for path in ("/api/echo", "/open/api/echo", "/other/api/echo"):
+            page = Visitor(behind.gateway.port).get(path, Cookie=header)
+            assert "cookie" not in page.json()["headers"]
+
+
+def test_whoever_is_known_by_another_session_does_not_bring_along_one_that_has_ended(
+    start: Start,
+) -> None:
+    behind = start("nextauth")
+    visitor = signed_in(behind.gateway)
+    ended = visitor.cookies[behind.cookie]
+    body = json.dumps({"name": "Zoë", "roles": []})
+    assert visitor.ask("POST", "/api/iron/login", body, JSON).status == 200
+    seen = visitor.get("/api/echo").json()["headers"]
+    assert seen["x-user-id"] == "ada"
+    behind.gateway.sessions("revoke-user", "ada")
+
+    def known_by_the_other() -> bool:
+        visitor.cookies[behind.cookie] = ended
+        seen.update(visitor.get("/api/echo").json()["headers"])
+        return bool(seen["x-user-id"] == "iron:230")
+
+    wait_for(known_by_the_other, what="the session is over")
+    assert seen["cookie"] == f"iron_session={visitor.cookies['iron_session']}"
 
 
 @each_framework
