@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from gateway.config.accepted import Accepted, Kind
+from gateway.errors import StoreError, StoreUnavailable
 from gateway.rules import postgres_urls
 from gateway.sources.described import Describing
 from gateway.sources.protocol import Source
@@ -59,7 +60,11 @@ class Sources:
                 if source is None:
                     source = self._source(config)
                     new.append(source)
-                    await source.open()
+                    try:
+                        await source.open()
+                    except StoreError as exc:
+                        message = f"session.accept: the sessions of {config.name}: {exc}"
+                        raise StoreUnavailable(message) from exc
                 found.append(source)
         except BaseException:
             for source in new:
