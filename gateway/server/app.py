@@ -190,6 +190,7 @@ class App:
             accepted=AcceptedVisitors(sources, self._clock.wall) if sources else None,
             wall=self._clock.wall,
             random=os.urandom,
+            null_for_nobody=config.session.format == "authjs",
         )
         gateway = Gateway(
             config,

@@ -49,6 +49,7 @@ class AuthEndpoints:
         accepted: AcceptedVisitors | None = None,
         wall: Callable[[], float],
         random: Callable[[int], bytes],
+        null_for_nobody: bool = False,
     ) -> None:
         """Join what the endpoints need.
 
@@ -59,6 +60,7 @@ class AuthEndpoints:
             users: Who can sign in, by the id of the provider; every provider of ``login`` is there.
             wall: Unix seconds.
             random: That many bytes nobody can guess, such as ``os.urandom``.
+            null_for_nobody: Whether browsers have the client of Auth.js 5.
         """
         self._login = login
         self._public_url = public_url
@@ -89,6 +91,7 @@ class AuthEndpoints:
             keeper=keeper,
             roles=roles,
             callbacks=callbacks,
+            null_for_nobody=null_for_nobody,
         )
         sign_out = SignOut(
             visitors=self._visitors,

@@ -34,8 +34,11 @@ class SessionView:
         keeper: Keeper,
         roles: RoleTable,
         callbacks: Callbacks,
+        null_for_nobody: bool,
     ) -> None:
         self._visitors = visitors
+        # To next-auth 4's client an empty object is nobody; to that of Auth.js 5 it is somebody.
+        self._nobody: dict[str, Any] | None = None if null_for_nobody else {}
         self._keeper = keeper
         self._roles = roles
         self._callbacks = callbacks
@@ -59,7 +62,7 @@ class SessionView:
     async def _show(self, request: PageRequest, *, trigger: str | None, new: object) -> Answer:
         session, headers = await self._visitors.kept(request)
         if session is None:
-            return reply(request.request_id, {}, headers=headers)
+            return reply(request.request_id, self._nobody, headers=headers)
         shown: dict[str, Any] = {}
 
         async def to(now: Session) -> tuple[User, Mapping[str, Any]]:
@@ -91,7 +94,7 @@ class SessionView:
                 headers=headers,
             )
         if changed is None:  # it ended meanwhile
-            return reply(request.request_id, {}, headers=headers)
+            return reply(request.request_id, self._nobody, headers=headers)
         if changed.begun is not None:
             headers = self._visitors.given(request, changed.begun)
             log.info(

@@ -3,93 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 
-from tests.apps.running import IRON_PASSWORD, SECRET, App, auth_js, next_js
+from tests.apps.behind import PASSWORD, USERS, Behind, Start
 from tests.apps.visits import JSON
 from tests.gateway_process import GatewayProcess
 from tests.integration.browser import Page, Visitor
 from tests.servers import wait_for
-
-PASSWORD = "correct horse"
-CONFIG = """\
-version: 1
-server: {listen: "127.0.0.1:${PORT}", admin: "127.0.0.1:${ADMIN_PORT}"}
-session:
-  strategy: jwt
-  format: ${FORMAT}
-  secret: ${SECRET}
-  store: sqlite:///sessions.db
-  update_age: 1s
-  accept:
-    - type: iron-session
-      version: 8
-      cookie: iron_session
-      password: ${IRON}
-      id_prefix: "iron:"
-login:
-  path: /api/auth
-  providers: [{id: local, type: users, file: users.yaml, id_prefix: ""}]
-upstreams: {app: "${UPSTREAM}", other: "${UPSTREAM}"}
-defaults: {access: optional, upstream: app}
-routes:
-  - {path: /profile, access: login}
-  - {path: /api/echo/login, access: login}
-  - {path: /open/**, access: public, strip_prefix: /open}
-  - {path: /other/**, access: optional, upstream: other, strip_prefix: /other}
-  - {path: /admin, access: login, role: admin}
-"""
-USERS = {
-    "ada": {"name": "Ada Lovelace", "email": "ada@example.com", "roles": ["admin", "editor"]},
-    "taro": {"name": "山田 太郎 👩🏽‍🚀", "roles": []},
-    "big": {"name": "Big", "roles": [f"role-{number}" for number in range(400)]},
-}
-
-
-@dataclass(frozen=True)
-class Behind:
-    """An app that runs behind a gateway."""
-
-    app: App
-    gateway: GatewayProcess
-    cookie: str
-
-
-Start = Callable[[str], Behind]
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    known: dict[str, Behind] = {}
-    with ExitStack() as stack:
-
-        def start(framework: str) -> Behind:
-            if framework not in known:
-                folder: Path = tmp_path_factory.mktemp("gateway")
-                # As cheap as argon2 gets: this is not about passwords.
-                hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
-                users = {name: {**user, "password": hashed} for name, user in USERS.items()}
-                text = json.dumps({"users": users}, ensure_ascii=False)
-                (folder / "users.yaml").write_text(text, encoding="utf-8")
-                gateway = GatewayProcess(
-                    folder, CONFIG, FORMAT=framework, SECRET=SECRET, IRON=IRON_PASSWORD
-                )
-                make = next_js if framework == "nextauth" else auth_js
-                app = stack.enter_context(make(gateway.origin))
-                gateway.environment["UPSTREAM"] = app.url
-                stack.enter_context(gateway)
-                prefix = "next-auth" if framework == "nextauth" else "authjs"
-                known[framework] = Behind(app, gateway, f"{prefix}.session-token")
-            return known[framework]
-
-        yield start
-
 
 each_framework = pytest.mark.parametrize("framework", ["nextauth", "authjs"])
 
@@ -129,10 +50,13 @@ def test_the_app_shows_who_has_signed_in_at_the_gateway(
 
 @each_framework
 def test_the_framework_s_browser_client_asks_the_gateway(start: Start, framework: str) -> None:
-    visitor = signed_in(start(framework).gateway)
+    behind = start(framework)
+    visitor = signed_in(behind.gateway)
     session = visitor.get("/api/auth/session").json()
     assert session["user"]["name"] == "Ada Lovelace"
     assert session["expires"]
+    nobody = Visitor(behind.gateway.port).get("/api/auth/session").text
+    assert nobody == {"nextauth": "{}", "authjs": "null"}[framework]
 
 
 @each_framework
