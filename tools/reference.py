@@ -24,6 +24,7 @@ NOTHING = "–"
 
 _SETTINGS = (
     "settings",
+    "accept_settings",
     "server_settings",
     "upstream_settings",
     "route_settings",
@@ -39,6 +40,18 @@ _NEVER = frozenset({"corrupt_record", "draining"})
 """Reasons that no request ends with yet."""
 
 _KINDS = {
+    "AcceptSettings": "[source](#sessionaccept)",
+    "AcceptedCookie": "name",
+    "ColumnsSettings": "[mapping](#columns)",
+    "DbSchema": "`prisma`, `drizzle` or `pg`",
+    "IdPrefix": "text",
+    "Identifier": "name",
+    "KeyPrefix": "text",
+    "Passwords": "text, or mapping: number to text",
+    "PayloadPath": "path of keys",
+    "TablesSettings": "[mapping](#tables)",
+    "Touch": "`app` or `gateway`",
+    "Version": "`8` or `9`",
     "CookieName": "name",
     "Count": "number",
     "CookiePath": "path",
@@ -223,12 +236,21 @@ def _classes(file: Path) -> dict[str, tuple[Field, ...]]:
 def _fields(body: list[ast.stmt]) -> Iterator[Field]:
     for at, node in enumerate(body):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            name, kind, value = node.target.id, node.annotation, node.value
+            name, kind, value = _written(node), node.annotation, node.value
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             name, kind, value = node.targets[0].id, ast.expr(), node.value
         else:
             continue
         yield Field(name, kind, value, _doc(body[at + 1 : at + 2]))
+
+
+def _written(node: ast.AnnAssign) -> str:
+    """Return what a field is called in a file: as in the class, or as its alias says."""
+    for inner in ast.walk(node.annotation):
+        if isinstance(inner, ast.keyword) and inner.arg == "alias":
+            return str(ast.literal_eval(inner.value))
+    assert isinstance(node.target, ast.Name)
+    return node.target.id
 
 
 def _doc(following: list[ast.stmt]) -> str:

@@ -43,7 +43,7 @@ def _passwords(value: object) -> object:
 Version = Annotated[int, PlainValidator(_version)]
 Passwords = Annotated[Mapping[str, Text], BeforeValidator(_passwords)]
 Touch = Literal["app", "gateway"]
-DbSchema = Annotated[Literal["prisma", "drizzle", "pg"], Field()]
+DbSchema = Literal["prisma", "drizzle", "pg"]
 
 
 class AcceptSettings(Strict):
@@ -66,8 +66,8 @@ class AcceptSettings(Strict):
     with ``__Secure-``."""
     user: Annotated[PayloadPath | None, Given] = None
     """Where in a session the user is: an object with ``id``, ``name``, ``email`` and ``image``, or
-    an id alone. Unset: ``sub``, ``name``, ``email`` and ``picture`` of a JWT; otherwise ``user``,
-    then ``passport.user``."""
+    an id alone; without an id, the email is it. Unset: ``sub``, ``name``, ``email`` and ``picture``
+    of a JWT, otherwise ``user``, then ``passport.user``."""
     roles: Annotated[PayloadPath | None, Given] = None
     """Where their roles are: a list, or one name. Unset: ``roles``, then ``user.roles``."""
     permissions: Annotated[PayloadPath | None, Given] = None
@@ -130,14 +130,14 @@ class DatabaseAcceptSettings(AcceptSettings):
     """Where the app keeps them: ``postgresql://user@host/database``, ``sqlite:///file``, or the
     URL of a Redis for the layout of the Upstash adapter."""
     db_schema: Annotated[DbSchema | None, Given, Field(alias="schema")] = None
-    """Which adapter has made the tables: ``prisma``, ``drizzle`` or ``pg``. Needed with PostgreSQL;
-    with SQLite ``drizzle`` is meant."""
+    """Which adapter has made the tables: ``prisma``, ``drizzle`` or ``pg``. Needed with PostgreSQL.
+    Unset: with SQLite ``drizzle``."""
     tables: TablesSettings = TablesSettings()
     """Names of tables. Unset: those of the schema."""
     columns: ColumnsSettings = ColumnsSettings()
     """Names of columns. Unset: those of the schema."""
     prefix: KeyPrefix = ""
-    """With Redis, what keys begin with (``baseKeyPrefix``). Default: nothing."""
+    """With Redis, what keys begin with, if the app has set ``baseKeyPrefix``."""
     touch: Touch = "app"
     """Who moves the end of a session that is used: ``app``, when it is asked, or ``gateway``, too.
     Default ``app``."""

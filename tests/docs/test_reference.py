@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.config import (
+    accept_settings,
     route_settings,
     server_settings,
     shaping_settings,
@@ -21,6 +22,7 @@ from tools.reference import NOTHING, PAGES, described, parts, renewed, settings
 
 MODULES = (
     top,
+    accept_settings,
     server_settings,
     upstream_settings,
     route_settings,
@@ -64,7 +66,8 @@ def test_every_setting_says_what_it_means_and_what_holds_without_it(model: str, 
     if model in UNSHOWN:
         return
     [field] = [field for field in settings()[model] if field.name == name]
-    known = models()[model].model_fields[name]
+    fields = models()[model].model_fields.items()
+    [known] = [each for own, each in fields if name in (own, each.alias)]
     said, meaning = described(field)
     assert meaning
     assert (said == "required") == known.is_required()

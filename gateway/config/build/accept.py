@@ -197,8 +197,8 @@ def _database(settings: DatabaseAcceptSettings, path: Path, around: Around, repo
     if "prefix" in given:
         report.error((*path, "prefix"), "keys have one, in Redis; tables have names", key=True)
     if url.startswith("sqlite:///"):
-        if settings.db_schema not in (None, "drizzle"):
-            report.error((*path, "schema"), "expected drizzle with SQLite, not %v")
+        if settings.db_schema == "pg":
+            report.error((*path, "schema"), "expected drizzle or prisma with SQLite, not %v")
     elif postgres_urls.is_postgres(url):
         if settings.db_schema is None and report.sound(*path, "schema"):
             report.error((*path, "schema"), "this key is missing: prisma, drizzle or pg")
