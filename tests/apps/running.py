@@ -85,13 +85,19 @@ class App:
 
 
 def next_js(origin: str) -> App:
-    """Return the Next.js app with next-auth 4 and iron-session, for browsers at an origin."""
+    """Return the Next.js app with next-auth 4 and iron-session 8, for browsers at an origin."""
     return App("nextjs", NEXTAUTH_URL=origin, NEXTAUTH_SECRET=SECRET, IRON_PASSWORD=IRON_PASSWORD)
 
 
 def auth_js(origin: str, secret: str = SECRET) -> App:
-    """Return the Next.js app with Auth.js 5."""
-    return App("authjs", AUTH_URL=origin, AUTH_SECRET=secret, AUTH_TRUST_HOST="true")
+    """Return the Next.js app with Auth.js 5 and iron-session 9."""
+    return App(
+        "authjs",
+        AUTH_URL=origin,
+        AUTH_SECRET=secret,
+        AUTH_TRUST_HOST="true",
+        IRON_PASSWORD=IRON_PASSWORD,
+    )
 
 
 def express(redis_url: str, secret: str = SECRET, **settings: str) -> App:

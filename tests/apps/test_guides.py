@@ -130,17 +130,34 @@ def test_many_roles_come_in_several_cookies(stack: ExitStack, tmp_path: Path) ->
     assert "x-user-roles" not in seen  # none of the 400 is one that the app may give
 
 
-def test_iron_session_signs_in_and_the_gateway_decides(stack: ExitStack, tmp_path: Path) -> None:
-    _, gateway = nextjs(stack, tmp_path, "type: iron-session")
+@pytest.mark.parametrize(
+    ("version", "count", "cookies"),
+    [
+        pytest.param(8, 100, {"iron_session"}, id="8"),
+        pytest.param(9, 100, {"iron_session"}, id="9"),
+        pytest.param(9, 300, {"iron_session.0", "iron_session.1"}, id="9 in pieces"),
+    ],
+)
+def test_iron_session_signs_in_and_the_gateway_decides(
+    stack: ExitStack, tmp_path: Path, version: int, count: int, cookies: set[str]
+) -> None:
+    roles = [f"role-{number}" for number in range(count)]
+    text = Guide("nextjs").config("type: iron-session")
+    text = text if version == 8 else text.replace("version: 8, ", "")
+    gateway = gateway_of(tmp_path, text, IRON_PASSWORD=IRON_PASSWORD)
+    app = next_js(gateway.origin) if version == 8 else auth_js(gateway.origin)
+    use(gateway, app=stack.enter_context(app).port)
+    stack.enter_context(gateway)
     visitor = Visitor(gateway.port)
     assert visitor.get("/api/iron/me", Accept="*/*").status == 401
-    body = json.dumps({"name": "Zoë 🔑", "roles": ["ops"]})
+    body = json.dumps({"name": "Zoë 🔑", "roles": roles})
     assert visitor.ask("POST", "/api/iron/login", body, JSON).status == 200
+    assert set(visitor.cookies) == cookies
     assert visitor.get("/api/iron/me").json()["user"]["name"] == "Zoë 🔑"
     assert told(visitor.get("/api/echo")) == {
         "x-user-id": "230",
         "x-user-name": "Zo%C3%AB %F0%9F%94%91",
-        "x-user-roles": "ops",
+        "x-user-roles": ",".join(roles),
         "x-auth-provider": "iron-session",
     }
     assert visitor.get("/api/iron/admin").status == 403
