@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 
 from gateway.errors import CorruptRecord
 from gateway.model import Session, SessionKey
@@ -58,3 +59,8 @@ def codec_for(secrets: Sequence[str], *, encrypt: bool) -> Codec:
     from gateway.stores.sealing import SealedCodec
 
     return SealedCodec(secrets, seal=encrypt)
+
+
+def hint(key: str) -> str:
+    """Return what a log may show of a key, under which a store may keep a token itself."""
+    return sha256(key.encode(errors="replace")).hexdigest()[:12]

@@ -12,7 +12,7 @@ import structlog
 from gateway.errors import CorruptRecord
 from gateway.model import Session, SessionId, SessionKey
 from gateway.rules.sessions import is_over
-from gateway.stores.codec import PLAIN
+from gateway.stores.codec import PLAIN, hint
 from gateway.stores.postgres_changes import Changes
 from gateway.stores.postgres_connections import Connections
 from gateway.stores.postgres_schema import migrate
@@ -212,6 +212,6 @@ class PostgresStore:
         try:
             session = self._codec.decode(SessionKey(key), record, touched_at, expires_at)
         except CorruptRecord as exc:
-            log.warning("corrupt_record", store="postgresql", session=key[:12], error=str(exc))
+            log.warning("corrupt_record", store="postgresql", session=hint(key), error=str(exc))
             return None
         return None if is_over(session, self._wall()) else session

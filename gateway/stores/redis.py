@@ -15,7 +15,7 @@ from gateway.errors import CorruptRecord, StoreUnavailable
 from gateway.model import Session, SessionId, SessionKey
 from gateway.rules.sessions import is_over
 from gateway.stores import redis_layout as layout
-from gateway.stores.codec import PLAIN
+from gateway.stores.codec import PLAIN, hint
 from gateway.stores.protocol import Codec, Watcher
 from gateway.stores.redis_asking import Asking
 from gateway.stores.redis_changes import Changes
@@ -233,6 +233,6 @@ class RedisStore:
         try:
             session = layout.read(self._codec, key, value)
         except CorruptRecord as exc:
-            log.warning("corrupt_record", store="redis", session=key[:12], error=str(exc))
+            log.warning("corrupt_record", store="redis", session=hint(key), error=str(exc))
             return None
         return None if is_over(session, self._wall()) else session

@@ -11,7 +11,7 @@ import structlog
 
 from gateway.errors import CorruptRecord
 from gateway.model import Session, SessionId, SessionKey
-from gateway.stores.codec import PLAIN
+from gateway.stores.codec import PLAIN, hint
 from gateway.stores.protocol import Codec, Watcher
 from gateway.stores.sqlite_changes import Changes
 from gateway.stores.sqlite_file import DatabaseThread, in_one_step
@@ -205,7 +205,7 @@ class SqliteStore:
                 raise CorruptRecord("times that are no numbers")
             return self._codec.decode(SessionKey(key), payload, touched_at, expires_at)
         except CorruptRecord as exc:
-            log.warning("corrupt_record", store="sqlite", session=str(key)[:12], error=str(exc))
+            log.warning("corrupt_record", store="sqlite", session=hint(str(key)), error=str(exc))
             return None
 
 

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from gateway.errors import StoreUnavailable
 from gateway.rules.sessions import touched
+from gateway.stores.codec import hint
 from gateway.stores.postgres import PostgresStore
 from gateway.stores.protocol import SessionStore
 from tests.servers import Pooler, PostgresServer, free_port, program, wait_until
@@ -167,7 +168,7 @@ async def test_a_broken_row_signs_nobody_in(
     with capture_logs() as logs:
         assert await store.load([broken.key, whole.key]) == [None, whole]
     assert [(line["event"], line["session"]) for line in logs if column == "record"] == [
-        ("corrupt_record", broken.key[:12])
+        ("corrupt_record", hint(broken.key))
     ] * (column == "record")
     assert await store.of_user("ada") == [whole]
     await store.delete(broken.key)

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from gateway.errors import StoreUnavailable
 from gateway.rules.sessions import touched
+from gateway.stores.codec import hint
 from gateway.stores.protocol import SessionStore
 from gateway.stores.redis import RedisStore
 from tests.servers import RedisServer, free_port, wait_until
@@ -163,7 +164,7 @@ async def test_a_broken_value_signs_nobody_in_and_is_logged(
     with capture_logs() as logs:
         assert await store.load([broken.key, whole.key]) == [None, whole]
     assert [(line["event"], line["session"]) for line in logs] == [
-        ("corrupt_record", broken.key[:12])
+        ("corrupt_record", hint(broken.key))
     ]
     await store.touch(touched(broken, LIFETIME, now=clock.now + 100))
     assert await store.of_user("ada") == [whole]

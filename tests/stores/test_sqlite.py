@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from gateway.errors import StoreUnavailable
 from gateway.rules.sessions import touched
+from gateway.stores.codec import hint
 from gateway.stores.protocol import SessionStore
 from gateway.stores.sqlite import SqliteStore
 from tests.servers import wait_until
@@ -248,7 +249,7 @@ async def test_a_broken_record_signs_nobody_in_and_is_logged(
     with capture_logs() as logs:
         assert await store.load([broken.key, whole.key]) == [None, whole]
     assert [(line["event"], line["session"]) for line in logs] == [
-        ("corrupt_record", broken.key[:12])
+        ("corrupt_record", hint(broken.key))
     ]
     assert [s async for s in store.all()] == [whole]
     assert await store.delete(broken.key) is True
