@@ -249,7 +249,7 @@ def _written(node: ast.AnnAssign) -> str:
     for inner in ast.walk(node.annotation):
         if isinstance(inner, ast.keyword) and inner.arg == "alias":
             return str(ast.literal_eval(inner.value))
-    assert isinstance(node.target, ast.Name)
+    assert isinstance(node.target, ast.Name)  # noqa: S101  it was matched before
     return node.target.id
 
 

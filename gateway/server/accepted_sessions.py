@@ -50,10 +50,19 @@ class AcceptedSessions:
             held = None if key is None else await self._held(source, key, plan)
             if key is None or held is None:
                 continue
+            now = self._wall()
+            moved = not held.stale and source.due(held.session, now)
+            if moved:
+                held = source.touch(held.session, now)
             identity = gateway.identity(held)
             if identity.caller is not None:
                 exchange.source = source
-                self._renew(exchange, head, plan, source, key)
+                # Not where the app sees the request: what it says of its cookie must not be undone.
+                upstream = plan.pool.upstream.name
+                if source.config.touches and upstream not in source.config.forward_to:
+                    cookies = {} if head.app is None else head.app.found
+                    renewed = source.renewed(key, cookies, now, moved=moved)
+                    exchange.set_cookies += tuple(map(_line, renewed))
                 return identity
             if visitors and visitor is None:
                 visitor, exchange.source = identity, source
@@ -76,18 +85,8 @@ class AcceptedSessions:
                 return None
         if held.stale:
             self._metrics.stale_sessions += 1
-        elif source.due(held.session, now):
-            return source.touch(held.session, now)
         return held
 
-    def _renew(
-        self, exchange: Exchange, head: Head, plan: RoutePlan, source: Source, key: SessionKey
-    ) -> None:
-        """Give the browser its cookie anew, where the app does not see the request: what it says
-        of its own cookie must not be undone.
-        """
-        config = source.config
-        if not config.touches or head.app is None or plan.pool.upstream.name in config.forward_to:
-            return
-        values = source.renewed(key, head.app.found, self._wall())
-        exchange.set_cookies += tuple(f"Set-Cookie: {value}".encode("latin-1") for value in values)
+
+def _line(value: str) -> bytes:
+    return f"Set-Cookie: {value}".encode("latin-1")

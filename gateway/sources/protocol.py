@@ -63,8 +63,14 @@ class Source(Protocol):
         """Move its end, where it is kept."""
         ...
 
-    def renewed(self, key: SessionKey, cookies: Mapping[str, bytes], now: float) -> tuple[str, ...]:
-        """Return the ``Set-Cookie`` values that let a browser keep a session longer."""
+    def renewed(
+        self, key: SessionKey, cookies: Mapping[str, bytes], now: float, *, moved: bool
+    ) -> tuple[str, ...]:
+        """Return the ``Set-Cookie`` values that let a browser keep a session longer.
+
+        Args:
+            moved: Whether its end was moved just now, where it is kept.
+        """
         ...
 
     def steady(self, key: SessionKey) -> str:

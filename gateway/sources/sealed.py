@@ -140,7 +140,9 @@ class SealedSource:
         """Return it as it is."""
         return Held(session)
 
-    def renewed(self, key: SessionKey, cookies: Mapping[str, bytes], now: float) -> tuple[str, ...]:
+    def renewed(
+        self, key: SessionKey, cookies: Mapping[str, bytes], now: float, *, moved: bool
+    ) -> tuple[str, ...]:
         """Return the session sealed anew, once ``update_age`` has passed."""
         held = self._young.get(key)
         if not self.config.touches or held is None or not isinstance(key, Shown):

@@ -96,9 +96,11 @@ class StoredSource(Watcher):
         life = session.expires_at - session.touched_at
         return self._cached.move(session, replace(session, touched_at=now, expires_at=now + life))
 
-    def renewed(self, key: SessionKey, cookies: Mapping[str, bytes], now: float) -> tuple[str, ...]:
+    def renewed(
+        self, key: SessionKey, cookies: Mapping[str, bytes], now: float, *, moved: bool
+    ) -> tuple[str, ...]:
         """Return the same cookie with a later end, where the framework sends one."""
-        if not self._prolongs:
+        if not (self._prolongs and moved):
             return ()
         name = next(filter(cookies.get, self.config.cookies), None)
         if name is None:
