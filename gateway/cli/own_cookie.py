@@ -117,7 +117,7 @@ async def _looked_up(
 
     config = replace(config, cache=False)
     codec = Counting(codec_for(config.secrets, encrypt=config.encrypt))
-    store = open_store(config.store, timeout=config.store_timeout, codec=codec)
+    store = open_store(config.store, timeout=config.store_timeout, codec=codec, app=config.tables)
     strategy = kind_of(config, store, time.time)
     key = strategy.cookies(config).key(cookies)
     if key is None:

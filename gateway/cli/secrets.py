@@ -95,7 +95,7 @@ async def _uses(config: SessionConfig) -> tuple[dict[Any, Any], int]:
     from gateway.stores.secret_use import Counting, count
 
     codec = Counting(codec_for(config.secrets, encrypt=config.encrypt))
-    store = open_store(config.store, timeout=config.store_timeout, codec=codec)
+    store = open_store(config.store, timeout=config.store_timeout, codec=codec, app=config.tables)
     try:
         await store.open()
         return await count(store, codec, config.lifetime.max_age), codec.unreadable

@@ -117,7 +117,7 @@ async def _act(args: argparse.Namespace, config: SessionConfig) -> int:
     from gateway.stores.opening import open_store
 
     codec = codec_for(config.secrets, encrypt=config.encrypt)
-    store = open_store(config.store, timeout=config.store_timeout, codec=codec)
+    store = open_store(config.store, timeout=config.store_timeout, codec=codec, app=config.tables)
     keeper = keeper_of(config, store)
     try:
         await store.open()

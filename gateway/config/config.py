@@ -21,6 +21,7 @@ from gateway.model import (
     Remember,
     Upstream,
 )
+from gateway.rules.adapter_tables import Tables
 from gateway.rules.policy_tests import PolicyTest
 from gateway.rules.roles import RoleTable
 from gateway.rules.routes import RouteTable
@@ -121,8 +122,10 @@ class SessionConfig:
 
     strategy: Literal["server", "jwt"]
     """Whether the cookie holds a token, and the store the session; or the cookie the session."""
-    format: Literal["gateway", "nextauth", "authjs"]
-    """Whose cookies they are, where they hold sessions."""
+    format: Literal["gateway", "nextauth", "authjs", "nextauth-database"]
+    """Who else reads them."""
+    tables: Tables | None = None
+    """Of the app that finds sessions in its own database; None: none does."""
     forward_to: frozenset[str] = frozenset()
     """Names of upstreams that get them; none, where they are the gateway's own alone."""
     store: str = field(repr=False)

@@ -10,9 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from gateway.config.accept_settings import AcceptSettings
+from gateway.config.accept_settings import (
+    AcceptSettings,
+    ColumnsSettings,
+    DbSchema,
+    TablesSettings,
+)
 from gateway.config.kinds import (
     CookieName,
     CookiePath,
@@ -63,11 +68,21 @@ class SessionSettings(Strict):
     """``server``: the cookie holds an opaque id, the store the session. ``jwt``: the cookie holds
     the session itself, sealed with ``secret``; a ``store`` is needed only to end, change or list
     sessions. Default ``server``."""
-    format: Literal["gateway", "nextauth", "authjs"] = "gateway"
-    """Whose cookies ``strategy: jwt`` makes. ``gateway``: its own, which nobody else reads.
+    format: Literal["gateway", "nextauth", "authjs", "nextauth-database"] = "gateway"
+    """Who else reads sessions. ``gateway``: nobody. With ``strategy: jwt``, whose cookies it makes:
     ``nextauth``: those of next-auth 4, so that ``getServerSession`` in the app behind the gateway
     knows who is signed in; ``secret`` is the app's ``NEXTAUTH_SECRET``. ``authjs``: those of
-    Auth.js 5, for ``auth()``; ``secret`` is its ``AUTH_SECRET``. Default ``gateway``."""
+    Auth.js 5, for ``auth()``; ``secret`` is its ``AUTH_SECRET``. With ``strategy: server``,
+    ``nextauth-database``: apps whose NextAuth or Auth.js has the database strategy find sessions in
+    their own PostgreSQL database, which ``store`` names; the gateway writes the adapter's tables
+    there, and its own beside them. Default ``gateway``."""
+    db_schema: Annotated[DbSchema | None, Given, Field(alias="schema")] = None
+    """Which adapter has made the tables: ``prisma``, ``drizzle`` or ``pg``. Needed with
+    ``format: nextauth-database``, and only there."""
+    tables: TablesSettings = TablesSettings()
+    """Names of those tables. Unset: those of the schema."""
+    columns: ColumnsSettings = ColumnsSettings()
+    """Names of their columns. Unset: those of the schema."""
     forward_to: Annotated[tuple[Label, ...] | None, Given] = None
     """With another framework's ``format``, the upstreams that get the session's cookie, on routes
     that ask who it is; from all others it is kept. Unset: ``defaults.upstream``."""

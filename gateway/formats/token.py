@@ -54,6 +54,16 @@ def key_of(text: str) -> SessionKey | None:
     return key_for(Token(text))
 
 
+def itself_for(token: Token) -> SessionKey:
+    """Return the token, as what an app finds the session under as well."""
+    return SessionKey(token)
+
+
+def itself_of(text: str) -> SessionKey | None:
+    """Return it as such a key; None if it is no token of ours."""
+    return None if _OWN.fullmatch(text) is None else SessionKey(text)
+
+
 def key_of_any(text: str) -> SessionKey | None:
     """Return under what the store keeps the session of a token of ours or of the operator's."""
     if _ANY.fullmatch(text) is None:

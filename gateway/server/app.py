@@ -164,8 +164,9 @@ class App:
 
     async def _open_store(self, config: Config, stack: AsyncExitStack) -> SessionStore:
         self._codec = CurrentCodec(_codec(config))
+        session = config.session
         store = open_store(
-            config.session.store, timeout=config.session.store_timeout, codec=self._codec
+            session.store, timeout=session.store_timeout, codec=self._codec, app=session.tables
         )
         stack.push_async_callback(store.close)
         await store.open()
@@ -442,6 +443,7 @@ def _lasting(config: Config) -> dict[str, object]:
         "server.request_log": server.request_log,
         "session.strategy": session.strategy,
         "session.format": session.format,
+        "session.schema, tables or columns": session.tables,
         "session.store": session.store,
         "session.store_timeout": session.store_timeout,
         "session.cache": session.cache,

@@ -70,6 +70,8 @@ class _Server:
 
     def cookies(self, config: SessionConfig) -> SessionCookies:
         key_of = token.key_of if config.new_token is None else token.key_of_any
+        if config.tables is not None:
+            key_of = token.itself_of
         return TokenCookie(config.cookie, key_of)
 
     def use(self, config: SessionConfig) -> None:
@@ -111,6 +113,7 @@ def _keeper(config: SessionConfig, store: SessionStore, wall: Callable[[], float
         config.lifetime,
         max_per_user=config.max_per_user,
         new_token=config.new_token,
+        key_for=token.key_for if config.tables is None else token.itself_for,
         wall=wall,
     )
 

@@ -80,6 +80,7 @@ class Keeper:
         *,
         max_per_user: int | None = None,
         new_token: Callable[[], object] | None = None,
+        key_for: Callable[[Token], SessionKey] = key_for,
         wall: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = urandom,
     ) -> None:
@@ -89,6 +90,7 @@ class Keeper:
             max_per_user: Sessions that a user may have at once; None: any number.
             new_token: The operator's own, which returns a text that nobody can guess and that was
                 not there before; None: as we make them ourselves.
+            key_for: Says under what the store keeps the session of a token.
             wall: Unix seconds.
             random: That many bytes nobody can guess.
         """
@@ -96,6 +98,7 @@ class Keeper:
         self._lifetime = lifetime
         self._max_per_user = max_per_user
         self._operators = new_token
+        self._key_for = key_for
         self._wall = wall
         self._random = random
         self._turns: WeakValueDictionary[SessionId, _Turn] = WeakValueDictionary()
@@ -143,7 +146,7 @@ class Keeper:
         the old token is worth now.
         """
         token = self._new_token()
-        new = renewed(session, key_for(token))
+        new = renewed(session, self._key_for(token))
         left = left_behind(session, new, now=self._wall())
         if not await self._store.replace(session, new, left=left):
             return None
@@ -270,7 +273,7 @@ class Keeper:
     ) -> Begun | None:
         token = self._new_token()
         new = replace(
-            renewed(session, key_for(token)),
+            renewed(session, self._key_for(token)),
             id=new_session_id(self._random(ID_BYTES)),
             user=user,
             data=data,
@@ -299,7 +302,7 @@ class Keeper:
             lifetime = replace(lifetime, max_age=min(max_age, lifetime.max_age))
         session = born(
             user,
-            key_for(token),
+            self._key_for(token),
             new_session_id(self._random(ID_BYTES)),
             lifetime,
             now=self._wall(),

@@ -16,10 +16,11 @@ from gateway.config.accept_settings import (
 from gateway.config.accepted import Accepted, Kind
 from gateway.config.build.accept_apart import OtherSource, check_cookies, check_prefixes
 from gateway.config.build.store import build_store
+from gateway.config.build.tables import tables_of
 from gateway.config.report import Report
 from gateway.config.source import Path
 from gateway.rules import postgres_urls, redis_urls
-from gateway.rules.adapter_tables import SCHEMAS, USER, Tables
+from gateway.rules.adapter_tables import USER, Tables
 from gateway.rules.foreign import CLAIMS, OBJECT, Paths, Trust
 
 SHORTEST_SECRET = 32
@@ -212,21 +213,8 @@ def _database(settings: DatabaseAcceptSettings, path: Path, around: Around, repo
 def _tables(settings: DatabaseAcceptSettings, path: Path, report: Report) -> Tables | None:
     if redis_urls.is_redis(settings.store):
         return None
-    usual = SCHEMAS[settings.db_schema or "drizzle"]
-    columns = settings.columns
-    return replace(
-        usual,
-        sessions=settings.tables.session or usual.sessions,
-        users=settings.tables.user or usual.users,
-        token=columns.session_token,
-        user_id=columns.user_id,
-        expires=columns.expires,
-        id=columns.id,
-        name=columns.name,
-        email=columns.email,
-        image=columns.image,
-        more=_more_columns(settings, path, report),
-    )
+    tables = tables_of(settings.db_schema or "drizzle", settings.tables, settings.columns)
+    return replace(tables, more=_more_columns(settings, path, report))
 
 
 def _more_columns(settings: DatabaseAcceptSettings, path: Path, report: Report) -> tuple[str, ...]:

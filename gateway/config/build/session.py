@@ -8,12 +8,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.config.build.store import build_store
+from gateway.config.build.tables import tables_of
 from gateway.config.config import NOWHERE, SessionConfig
 from gateway.config.python_code import OwnFunction
 from gateway.config.report import Report
 from gateway.config.settings import CookieSettings, SessionSettings
 from gateway.formats import token
 from gateway.model import CookieShape, Lifetime, Remember
+from gateway.rules import postgres_urls
+from gateway.rules.adapter_tables import Tables
 
 SHORTEST_SECRET = 32
 """Characters; in hexadecimal that is 128 bits."""
@@ -27,14 +30,15 @@ class _Framework:
 
     cookie: str
     """Its name, without prefix."""
-    piece: int
-    """Characters of a value in one cookie."""
+    piece: int | None = None
+    """Characters of a value in one cookie, where it holds a session."""
 
 
 # As in ``formats``, which would bring cryptography along.
 _FRAMEWORKS = {
     "nextauth": _Framework("next-auth.session-token", 3933),
     "authjs": _Framework("authjs.session-token", 3936),
+    "nextauth-database": _Framework("next-auth.session-token"),
 }
 
 
@@ -53,6 +57,7 @@ def build_session(
     return SessionConfig(
         strategy=settings.strategy,
         format=settings.format,
+        tables=_tables(settings, report),
         store=NOWHERE if nowhere else build_store(settings.store, folder, report),
         secrets=settings.secret,
         encrypt=_encrypt(settings, report),
@@ -105,14 +110,43 @@ def _judge_format(settings: SessionSettings, framework: _Framework | None, repor
             message = "needs session.format: nobody else reads the gateway's own cookie"
             report.error(("session", "forward_to"), message)
         return
-    if settings.strategy != "jwt" and report.sound("session", "strategy"):
-        report.error(("session", "format"), "needs strategy: jwt, where cookies hold sessions")
+    in_cookies = framework.piece is not None
+    if (settings.strategy == "jwt") != in_cookies and report.sound("session", "strategy"):
+        message = (
+            "needs strategy: jwt, where cookies hold sessions"
+            if in_cookies
+            else "needs strategy: server, where the store holds sessions"
+        )
+        report.error(("session", "format"), message)
     if settings.anonymous:
         report.error(
             ("session", "anonymous"),
             f"with format: {settings.format} the app would take every visitor for somebody who is "
             "signed in",
         )
+
+
+def _tables(settings: SessionSettings, report: Report) -> Tables | None:
+    given = settings.model_fields_set
+    if settings.format != "nextauth-database":
+        for name, key in (("db_schema", "schema"), ("tables", "tables"), ("columns", "columns")):
+            if name in given:
+                message = "needs session.format: nextauth-database"
+                report.error(("session", key), message, key=True)
+        return None
+    if not postgres_urls.is_postgres(settings.store) and report.sound("session", "store"):
+        message = "with format: nextauth-database, expected postgresql://user@host/database"
+        report.error(("session", "store"), message)
+    if settings.token is not None:
+        report.error(("session", "token"), "cannot go with format: nextauth-database")
+    if settings.on_store_outage:
+        message = "cannot go with format: nextauth-database, which keeps no copies to serve"
+        report.error(("session", "on_store_outage"), message)
+    if settings.db_schema is None:
+        if report.sound("session", "schema"):
+            report.error(("session", "schema"), "this key is missing: prisma, drizzle or pg")
+        return None
+    return tables_of(settings.db_schema, settings.tables, settings.columns)
 
 
 def forwarded_to(
