@@ -103,3 +103,8 @@ def auth_js(origin: str, secret: str = SECRET) -> App:
 def express(redis_url: str, secret: str = SECRET, **settings: str) -> App:
     """Return the Express app with express-session and connect-redis."""
     return App("express", REDIS_URL=redis_url, SESSION_SECRET=secret, **settings)
+
+
+def database(url: str, origin: str) -> App:
+    """Return the app with next-auth 4 and sessions in PostgreSQL, for browsers at an origin."""
+    return App("database", DATABASE_URL=url, NEXTAUTH_URL=origin, NEXTAUTH_SECRET=SECRET)

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.formats.token import checked, key_of, key_of_any, new_session_id, new_token
+from gateway.formats.token import (
+    TOKEN_BYTES,
+    checked,
+    itself_for,
+    itself_of,
+    key_of,
+    key_of_any,
+    new_session_id,
+    new_token,
+)
 
 BASE64URL = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
@@ -120,3 +129,15 @@ def test_what_is_no_text_or_has_too_few_characters_is_no_token(made: object) -> 
 def test_tokens_of_ours_stay_good_beside_an_operators(random: bytes) -> None:
     token = new_token(random)
     assert key_of_any(token) == key_of(token)
+
+
+def test_an_app_finds_a_session_under_the_token_itself() -> None:
+    token = new_token(bytes(range(TOKEN_BYTES)))
+    assert itself_of(token) == itself_for(token) == token
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x" * 42 + "b", "76b7cb84-bc5b-4aa3-b55e-101bfc87d659", "a" * 44]
+)
+def test_what_is_no_token_of_ours_is_asked_of_no_app(text: str) -> None:
+    assert itself_of(text) is None
