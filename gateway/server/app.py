@@ -39,7 +39,7 @@ from gateway.server.ongoing import Ongoing
 from gateway.server.pipeline import Pipeline
 from gateway.server.signals import Signals
 from gateway.server.strategies import kind_of
-from gateway.stores.codec import CurrentCodec, codec_for
+from gateway.stores.codec import CurrentCodec, RememberingCodec, codec_for
 from gateway.stores.opening import open_store
 from gateway.stores.protocol import Codec, SessionStore
 from gateway.telemetry import totals
@@ -371,7 +371,8 @@ async def serve(config: Config, *, ready: Callable[[list[str]], None] | None = N
 
 
 def _codec(config: Config) -> Codec:
-    return codec_for(config.session.secrets, encrypt=config.session.encrypt)
+    codec = codec_for(config.session.secrets, encrypt=config.session.encrypt)
+    return codec if config.session.cache else RememberingCodec(codec)
 
 
 def load_successor(config: Config) -> Config:

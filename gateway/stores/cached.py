@@ -12,7 +12,7 @@ from gateway.model import Lifetime, Session, SessionKey
 from gateway.rules.sessions import is_over, touched
 from gateway.stores.absent import Absent
 from gateway.stores.breaker import GuardedStore
-from gateway.stores.held import Held
+from gateway.stores.held import Held, Recall
 from gateway.stores.protocol import SessionStore, Watcher
 from gateway.stores.touches import Touches
 from gateway.stores.unverified import Unverified
@@ -66,6 +66,7 @@ class CachedSessions(Watcher):
         self._trusted = False
         self._absent = Absent()
         self._unverified = Unverified()
+        self._recall = Recall() if not enabled else None
         # An answer is kept only if its question still stands here when it comes: a change heard
         # meanwhile strikes the question, since the answer may be from before it.
         self._asked: dict[SessionKey, _Question] = {}
@@ -240,7 +241,7 @@ class CachedSessions(Watcher):
         now = self._wall()
         for question, session in zip(questions, sessions, strict=True):
             key = question.key
-            held = None if session is None or is_over(session, now) else Held(session)
+            held = None if session is None or is_over(session, now) else self._held(session)
             if self._strike(question):
                 if held is None:
                     self._absent.add(key, self._clock())
@@ -251,6 +252,9 @@ class CachedSessions(Watcher):
             for answer in question.waiting:
                 if not answer.done():
                     answer.set_result(held)
+
+    def _held(self, session: Session) -> Held:
+        return Held(session) if self._recall is None else self._recall.held(session)
 
     def _fail(self, questions: list[_Question], exc: Exception) -> None:
         for question in questions:

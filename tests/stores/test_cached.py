@@ -125,6 +125,23 @@ async def asked(store: FakeStore, times: int) -> None:
     await wait_until(lambda: len(store.loads) == times, what="the store is asked")
 
 
+async def test_without_a_cache_what_was_made_of_a_session_stays_with_it_until_it_changes(
+    uncached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    session = a_session(now=clock.now)
+    store.hold(session)
+    held = await uncached.get(session.key)
+    assert held is not None
+    assert uncached.peek(session.key, clock.now) is None
+    assert await uncached.get(session.key) is held
+    store.hold(replace(session, user=replace(session.user, roles=())))
+    changed = await uncached.get(session.key)
+    assert changed is not None
+    assert changed is not held
+    assert changed.session.user.roles == ()
+    assert len(store.loads) == 3
+
+
 async def test_a_session_is_asked_for_once_and_is_the_same_object_from_then_on(
     cached: CachedSessions, store: FakeStore, clock: Clock
 ) -> None:
