@@ -114,6 +114,11 @@ class Ongoing(Watcher):
             self._suspects[key] = self._clock() + _PATIENCE
             self._look()
 
+    def all_changed(self) -> None:
+        """Look at everything that is under way in a session."""
+        for key in self._by_key:
+            self.changed(key)
+
     def trust(self, trusted: bool) -> None:
         """Look at everything once changes are heard again: some may have been missed."""
         self._trusted = trusted

@@ -143,6 +143,11 @@ class CachedSessions(Watcher):
     forget = changed
     """For who has just changed a session and does not wait until the store tells."""
 
+    def all_changed(self) -> None:
+        """Drop all copies, and those as well that may be served as stale."""
+        self.trust(self._trusted)
+        self._unverified.clear()
+
     def trust(self, trusted: bool) -> None:
         """Keep copies only while changes are heard; those of before are true no longer for sure."""
         if trusted:

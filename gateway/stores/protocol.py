@@ -21,6 +21,11 @@ class Watcher(Protocol):
         before.
         """
 
+    def all_changed(self) -> None:
+        """All sessions were changed or removed at once: nothing of before is true, not even as far
+        as who asked for it would put up with.
+        """
+
     def trust(self, trusted: bool) -> None:
         """Say whether changes are heard at all. From True on, they are; on False, copies count as
         unverified, and those made before the next True must be thrown away.

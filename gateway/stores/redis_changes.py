@@ -111,8 +111,8 @@ class Changes:
         if message[0] != b"invalidate":
             return
         if message[1] is None:  # FLUSHALL, FLUSHDB
-            self._distrust()
-            self._judge()
+            for watcher in self._watchers:
+                watcher.all_changed()
             return
         for name in message[1]:
             self.tell(SessionKey(name.decode(errors="replace").removeprefix(PREFIX)))

@@ -7,7 +7,6 @@ from gateway.stores.redis_cluster import Cluster
 from gateway.stores.redis_sentinel import NamedBySentinels
 from gateway.stores.redis_servers import OneServer, Servers
 
-
 _SHARE = 0.9
 """Of the time that a request has, for one server: its silence must be noticed, and the connection
 given up, before nobody waits for it any more."""

@@ -162,6 +162,10 @@ class SealedSessions(Watcher):
         """Look again at what was opened, before it is believed again."""
         self._changes += 1
 
+    def all_changed(self) -> None:
+        """Look again at what was opened."""
+        self._changes += 1
+
     def trust(self, trusted: bool) -> None:
         """Look again at what was opened."""
         self._changes += 1

@@ -155,6 +155,17 @@ async def test_a_session_that_is_gone_ends_what_goes_on_in_it_at_once(scene: Sce
     ]
 
 
+async def test_once_everything_is_gone_nothing_goes_on_in_any_session(scene: Scene) -> None:
+    for _ in range(3):
+        session = await scene.session()
+        scene.begin("/login", session)
+        await scene.store.delete(session.key)
+    scene.begin("/public")
+    for watcher in scene.store.watchers:
+        watcher.all_changed()
+    await wait_until(lambda: len(scene.ended) == 3, seconds=0.1)
+
+
 async def test_what_happened_before_it_was_listed_is_noticed(scene: Scene) -> None:
     session = await scene.session()
     await scene.store.delete(session.key)

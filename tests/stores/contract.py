@@ -48,9 +48,14 @@ class Ears(Watcher):
         self.trusted = False
         self.trust_was_lost = 0
         self.keys: list[SessionKey] = []
+        self.all = 0
+        """How often it was told that everything has changed."""
 
     def changed(self, key: SessionKey) -> None:
         self.keys.append(key)
+
+    def all_changed(self) -> None:
+        self.all += 1
 
     def trust(self, trusted: bool) -> None:
         self.trust_was_lost += self.trusted and not trusted

@@ -274,6 +274,23 @@ async def test_a_change_drops_the_copy(
     assert await cached.get(session.key) is None
 
 
+async def test_that_everything_changed_drops_all_copies_and_new_ones_are_kept(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    sessions = [a_session(now=clock.now) for _ in range(3)]
+    store.hold(*sessions)
+    for session in sessions:
+        await cached.get(session.key)
+    cached.all_changed()
+    assert [cached.peek(session.key, clock.now) for session in sessions] == [None] * 3
+    await cached.get(sessions[0].key)
+    assert cached.peek(sessions[0].key, clock.now) is not None
+    cached.trust(False)
+    cached.all_changed()  # while nothing is heard that makes nothing true
+    await cached.get(sessions[0].key)
+    assert cached.peek(sessions[0].key, clock.now) is None
+
+
 @pytest.mark.parametrize("event", ["changed", "distrusted", "everything changed"])
 async def test_an_answer_that_a_change_overtook_is_not_kept(
     cached: CachedSessions, store: FakeStore, clock: Clock, event: str
@@ -290,8 +307,7 @@ async def test_an_answer_that_a_change_overtook_is_not_kept(
         case "distrusted":
             cached.trust(False)
         case _:
-            cached.trust(False)
-            cached.trust(True)
+            cached.all_changed()
     after = asyncio.create_task(cached.get(session.key))
     await asked(store, 2)
     store.gate.set()
