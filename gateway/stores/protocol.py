@@ -82,7 +82,10 @@ class SessionStore(Protocol):
         """
 
     async def create(self, session: Session) -> None:
-        """Keep a new session until ``expires_at``."""
+        """Keep a new session until ``expires_at``.
+
+        Where there is one under its key, that one stays, and this raises ``StoreUnavailable``.
+        """
 
     async def touch(self, session: Session) -> None:
         """Move ``touched_at`` and ``expires_at`` of a session that is still there.
@@ -105,7 +108,7 @@ class SessionStore(Protocol):
 
         Done only if what lies under ``old.key`` is alive, has ``old.id``, and was not replaced
         itself: of many who try at once, one succeeds. The new one may have the key of the old one,
-        or its id, or its user, or none of them.
+        or its id, or its user, or none of them; not the key of a third, as with ``create``.
 
         Args:
             left: What stays under the old key (which it has, too) until its own ``expires_at``;

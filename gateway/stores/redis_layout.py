@@ -116,8 +116,8 @@ def name(key: SessionKey) -> str:
 
 
 def put(session: Session, value: bytes, now: float) -> Command:
-    """Keep a value until its session expires."""
-    return ("SET", name(session.key), value, "PX", _left(session.expires_at, now))
+    """Keep a value until its session expires, where there is none."""
+    return ("SET", name(session.key), value, "PX", _left(session.expires_at, now), "NX")
 
 
 def take(key: SessionKey) -> Command:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.errors import StoreUnavailable
 from gateway.formats.token import key_of, new_session_id, new_token
 from gateway.model import ANONYMOUS, Lifetime, Renewal, Session, SessionKey, User
 from gateway.rules.sessions import GRACE as GRACE_SECONDS
@@ -110,6 +111,22 @@ class StoreContract:
         session = a_session(now=clock.now)
         await store.create(session)
         assert await store.load([session.key]) == [session]
+
+    async def test_no_session_takes_the_place_of_another_unasked(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        session, stays = a_session(now=clock.now), a_session(now=clock.now)
+        await store.create(session)
+        await store.create(stays)
+        intruder = replace(a_session(GRACE, now=clock.now), key=stays.key)
+        with pytest.raises(StoreUnavailable):
+            await other.create(intruder)
+        with pytest.raises(StoreUnavailable):
+            await other.replace(session, intruder)
+        assert await store.load([session.key, stays.key]) == [session, stays]
+        assert await store.of_user(GRACE.id) == []
+        assert await store.find(intruder.id) is None
+        assert await store.find(stays.id) == stays
 
     async def test_a_cache_of_the_same_process_knows_a_created_session_at_once(
         self, store: SessionStore, clock: Clock
