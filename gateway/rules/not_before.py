@@ -111,6 +111,11 @@ def marks_of(record: Session | None) -> Marks:
         raise CorruptRecord("a record of a user's sessions that cannot be read") from exc
 
 
+def moment(marks: Marks, now: float) -> float:
+    """Return when something happens now: later than all that is known, by whatever clocks."""
+    return max([now, *(_after(max(mark.ended_at, mark.roles_at)) for mark in marks.values())])
+
+
 def since(marks: Marks, provider: str, now: float) -> float:
     """Return from when a session counts that begins now, by whatever clock the marks were made."""
     known = _known(marks, provider)

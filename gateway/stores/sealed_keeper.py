@@ -129,11 +129,10 @@ class SealedKeeper(Keeper):
         """End all sessions of a user, or all but one; return how many the store knew of."""
         spared = None if spare is None else await self.find(spare)
         keys = () if spared is None else (spared.key,)
-        now = self._wall()
         await self._marks.change(
             user_id,
             provider or EVERY_PROVIDER,
-            lambda mark: msgspec.structs.replace(mark, ended_at=now, spared=keys),
+            lambda mark, now: msgspec.structs.replace(mark, ended_at=now, spared=keys),
         )
         ended = 0
         for _ in range(_TRIES):
@@ -154,12 +153,15 @@ class SealedKeeper(Keeper):
         They count at once. Each gets a new cookie at its next request, and the old one is worth
         nothing from then on; unless the roles are the same.
         """
-        now = self._wall()
-        await self._marks.change(
+        whose = provider or EVERY_PROVIDER
+        sessions = await self.of_user(user_id, provider=provider)
+        marks = await self._marks.change(
             user_id,
-            provider or EVERY_PROVIDER,
-            lambda mark: msgspec.structs.replace(mark, roles=roles, roles_at=now),
+            whose,
+            lambda mark, now: msgspec.structs.replace(mark, roles=roles, roles_at=now),
+            after=max((session.created_at for session in sessions), default=0.0),
         )
+        now = marks[whose].roles_at
         changed: dict[SessionId, Session] = {}
         for _ in range(_TRIES):
             waiting = [
@@ -213,7 +215,7 @@ class SealedKeeper(Keeper):
         session = SealedSession(**values, handle=handle, since=now)
         self._seal(session)  # before anything is kept of what does not fit
         if not session.anonymous:
-            marks = await self._marks.change(user.id, user.provider, lambda mark: mark)
+            marks = await self._marks.change(user.id, user.provider, lambda mark, _: mark)
             session = replace(session, since=not_before.since(marks, user.provider, now))
         await self._store.create(_listed(session))
         return Begun(session=session, token=self._seal(session))

@@ -402,6 +402,31 @@ async def test_other_roles_count_at_once_and_the_old_cookie_dies_when_the_new_on
     assert await one.who(given) is None
 
 
+@pytest.mark.parametrize("seconds", [0.0, -5.0], ids=["the same clock", "one that is behind"])
+async def test_of_two_changes_of_roles_the_later_one_counts_whatever_the_clocks_say(
+    kept: MemoryStore, clock: Clock, seconds: float
+) -> None:
+    one, _, first, second = await two(kept, clock)
+    behind = Clock()
+    behind.now = clock.now + seconds
+    other = Process(kept, behind)
+    await other.keeper.set_roles("ada", ("viewer",))  # of sessions that began later, it seems
+    for begun in (first, second):
+        session = await one.who(begun.token)
+        assert session is not None
+        assert session.user.roles == ("viewer",)
+    clock.now += 1.0
+    await one.keeper.set_roles("ada", ("editor",))
+    _, given = await one.request(first.token)
+    assert given is not None
+    behind.now = clock.now + seconds
+    await other.keeper.set_roles("ada", ())
+    for cookie in (given, second.token):
+        session = await one.who(cookie)
+        assert session is not None
+        assert session.user.roles == ()
+
+
 async def test_the_same_roles_leave_the_old_cookie_as_it_is(
     kept: MemoryStore, clock: Clock
 ) -> None:
