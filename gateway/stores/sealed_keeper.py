@@ -109,7 +109,7 @@ class SealedKeeper(Keeper):
         user, data = await to(mine)
         if user == mine.user and data == mine.data:
             return Changed(session=mine)
-        new = replace(mine, user=user, data=data, renewal=Renewal.WITH_GRACE)
+        new = replace(mine, user=user, data=data, renewal=mine.renewal or Renewal.WITH_GRACE)
         if not same_rights(user, mine.user):
             session_id = new_session_id(self._random(ID_BYTES))
             new = replace(new, id=session_id, renewal=Renewal.AT_ONCE)

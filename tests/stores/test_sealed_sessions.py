@@ -427,6 +427,28 @@ async def test_of_two_changes_of_roles_the_later_one_counts_whatever_the_clocks_
         assert session.user.roles == ()
 
 
+async def test_a_change_of_data_does_not_spare_the_old_cookie_what_other_roles_mean_for_it(
+    kept: MemoryStore, clock: Clock
+) -> None:
+    one, other, first, _ = await two(kept, clock)
+    clock.now += 1.0
+    await other.keeper.set_roles("ada", ("admin", "editor", "owner"))
+    session = await one.who(first.token)  # as on a route that asks nobody, and renews nothing
+    assert session is not None
+
+    async def to(now: Session) -> tuple[User, dict[str, object]]:
+        return now.user, {"theme": "dark"}
+
+    changed = await one.keeper.change(session, to)
+    assert changed is not None
+    assert changed.begun is not None
+    for process in (one, other):
+        assert await process.who(first.token) is None
+        known = await process.who(changed.begun.token)
+        assert known is not None
+        assert known.data == {"theme": "dark"}
+
+
 async def test_the_same_roles_leave_the_old_cookie_as_it_is(
     kept: MemoryStore, clock: Clock
 ) -> None:
