@@ -154,6 +154,22 @@ def judged(
     )
 
 
+def since_when_moved(
+    session: SealedSession, of_session: Session | None, of_user: Session | None
+) -> float | None:
+    """Return from when a session counts that goes on under another key; None: it is over, or other
+    than it was taken for.
+
+    One that was spared when all others were ended has been so under its old key.
+    """
+    if judged(session, of_session, of_user) is not session:
+        return None
+    if session.anonymous:
+        return session.since
+    known = _known(marks_of(of_user), session.user.provider)
+    return max(session.since, _after(max(mark.ended_at for mark in known)))
+
+
 def next_id(session_id: SessionId, roles_at: float) -> SessionId:
     """Return the id of a session whose roles were changed: the same one in every process."""
     text = f"{session_id} {roles_at!r}"

@@ -83,10 +83,13 @@ class SealedKeeper(Keeper):
             if self._sessions is not None:
                 self._sessions.moved(new)
             return begun
+        there, of_user = await self._store.load([mine.key, not_before.user_key(mine.user.id)])
+        since = not_before.since_when_moved(mine, there, of_user)
+        if since is None:
+            return None
         handle = self._random(sealed.HANDLE_BYTES)
-        new = replace(new, handle=handle, key=sealed.key_for(handle))
+        new = replace(new, handle=handle, key=sealed.key_for(handle), since=since)
         token = self._seal(new)
-        [there] = await self._store.load([mine.key])
         if not await self._marks.end(mine, there, moved_to=new.key):
             return None
         kept = _listed(new)

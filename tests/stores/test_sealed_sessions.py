@@ -449,6 +449,27 @@ async def test_a_change_of_data_does_not_spare_the_old_cookie_what_other_roles_m
         assert known.data == {"theme": "dark"}
 
 
+async def test_the_one_that_is_left_when_all_others_are_ended_lives_on_with_other_rights(
+    kept: MemoryStore, clock: Clock
+) -> None:
+    one, other, first, second = await two(kept, clock)
+    clock.now += 1.0
+    await one.keeper.revoke_user("ada", spare=second.session.id)
+
+    async def to(now: Session) -> tuple[User, dict[str, object]]:
+        return replace(now.user, roles=()), {}
+
+    session = await one.who(second.token)
+    assert session is not None
+    changed = await one.keeper.change(session, to)
+    assert changed is not None
+    assert changed.begun is not None
+    assert await other.who(changed.begun.token) is not None
+    assert await other.who(second.token) is None
+    await one.keeper.revoke_user("ada")
+    assert await other.who(changed.begun.token) is None
+
+
 async def test_the_same_roles_leave_the_old_cookie_as_it_is(
     kept: MemoryStore, clock: Clock
 ) -> None:
