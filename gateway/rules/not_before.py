@@ -185,7 +185,7 @@ def _record(
         user=ANONYMOUS,
         created_at=now,
         ends_at=ends_at,
-        touched_at=now,
+        touched_at=ends_at,  # so that no touch of a session that was here can move its end
         expires_at=ends_at,
         data=data,
         address=_RECORD,

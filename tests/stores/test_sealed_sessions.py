@@ -15,7 +15,7 @@ from gateway.formats.chunks import split
 from gateway.formats.sealed import KeyRing
 from gateway.model import ANONYMOUS, Lifetime, SealedSession, Session, SessionKey, User
 from gateway.rules.not_before import is_record
-from gateway.rules.sessions import due
+from gateway.rules.sessions import due, touched
 from gateway.stores.cached import CachedSessions
 from gateway.stores.held import Held
 from gateway.stores.keeper import Begun, Visit
@@ -468,6 +468,18 @@ async def test_the_one_that_is_left_when_all_others_are_ended_lives_on_with_othe
     assert await other.who(second.token) is None
     await one.keeper.revoke_user("ada")
     assert await other.who(changed.begun.token) is None
+
+
+async def test_a_touch_that_comes_late_takes_nothing_from_what_is_known_against_a_session(
+    kept: MemoryStore, clock: Clock
+) -> None:
+    one, _, first, _ = await two(kept, clock)
+    await one.keeper.end(key_of(first.token))
+    clock.now += 5.0
+    await kept.touch(touched(first.session, LIFETIME, now=clock.now))  # by who has not heard of it
+    [record] = await kept.load([first.session.key])
+    assert record is not None
+    assert record.expires_at == first.session.ends_at
 
 
 async def test_the_same_roles_leave_the_old_cookie_as_it_is(
