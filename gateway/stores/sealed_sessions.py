@@ -112,7 +112,7 @@ class SealedSessions(Watcher):
         held = self.peek(key, now)
         if held is not None:
             return held
-        as_sealed = self._open(key, now)
+        ring, as_sealed = self._ring, self._open(key, now)
         if as_sealed is None:
             return None
         asked = _asked(as_sealed)
@@ -123,6 +123,8 @@ class SealedSessions(Watcher):
             return None
         if any(mark is not None and mark.stale for mark in marks):
             return Held(session, stale=True)
+        if ring is not self._ring:  # what opened it may not be among the keys any more
+            return Held(session)
         if known is None or known.session != session:
             known = _Opened(session=session, as_sealed=as_sealed, asked=asked)
         known.marks = marks

@@ -608,6 +608,31 @@ async def test_records_of_what_was_ended_are_no_sessions(kept: MemoryStore, cloc
     assert len([session async for session in kept.all()]) == 2
 
 
+async def test_a_cookie_is_not_kept_as_open_whose_secret_goes_while_the_store_is_asked(
+    kept: MemoryStore, clock: Clock
+) -> None:
+    class Slow(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__(wall=clock)
+            self.gate = asyncio.Event()
+
+        async def load(self, keys: Any) -> list[Session | None]:
+            await self.gate.wait()
+            return await super().load(keys)
+
+    store = Slow()
+    store.gate.set()
+    process = Process(store, clock, OLD)
+    cookie = (await begin(process)).token
+    store.gate.clear()
+    asked = asyncio.create_task(process.who(cookie))
+    await asyncio.sleep(0.01)
+    process.sessions.use(KeyRing([NEW], NAME))
+    store.gate.set()
+    await asked
+    assert await process.who(cookie) is None
+
+
 # --- a store that is out ---------------------------------------------------------------------
 
 
