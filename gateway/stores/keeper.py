@@ -316,10 +316,20 @@ class Keeper:
         for _ in range(_TRIES):
             if found is None:
                 return
-            await self._store.delete_many(await self._keys([found]))
+            # By itself, for what it says: nothing there means that somebody was faster.
+            there = await self._store.delete_many([found.key])
+            others = [key for key in await self._keys([found]) if key != found.key]
+            if others:
+                await self._store.delete_many(others)
             # A renewal at this very moment has moved it to a key that was not known yet.
-            found = await self._store.find(session.id)
+            moved = await self._store.find(session.id)
+            found = await self._successor(found) if moved is None and not there else moved
         raise StoreUnavailable("a session is renewed faster than it can be ended")
+
+    async def _successor(self, session: Session) -> Session | None:
+        """Return what a session became that got other rights, and so another id."""
+        sessions = await self.of_user(session.user.id, provider=session.user.provider)
+        return next((one for one in sessions if one.replaces == session.key), None)
 
     async def _keys(self, sessions: Iterable[Session]) -> list[SessionKey]:
         """Return every key under which something of these sessions answers."""

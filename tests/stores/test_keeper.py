@@ -495,6 +495,42 @@ async def test_a_session_that_is_renewed_at_the_same_moment_ends_all_the_same(
     assert await alive(store, begun, racing.renewed) == [False, False]
 
 
+class OtherRightsInBetween(RenewedInBetween):
+    """A store in which a session gets other rights, id and token just before it is deleted."""
+
+    async def delete_many(self, keys: Sequence[SessionKey]) -> int:
+        if self.renewed is None:
+            [session] = await self._keeper.of_user("ada")
+            done = await changed(self._keeper, session, replace(ADA, roles=("owner",)), {})
+            assert done is not None
+            self.renewed = done.begun
+        return await self._store.delete_many(keys)
+
+
+@pytest.mark.parametrize("renewed_before", [False, True])
+@pytest.mark.parametrize("how", ["sign-out", "revoke", "revoke all"])
+async def test_a_session_that_gets_other_rights_at_the_same_moment_ends_all_the_same(
+    store: SessionStore, keeper: Keeper, clock: Clock, how: str, renewed_before: bool
+) -> None:
+    begun = await keeper.begin(ADA, HERE)
+    if renewed_before:  # so that the old token still answers
+        [waiting] = await keeper.set_roles("ada", ADA.roles)
+        again = await keeper.renew(waiting)
+        assert again is not None
+        begun = again
+    racing = OtherRightsInBetween(store, keeper)
+    ending = Keeper(racing, LIFETIME, wall=clock)  # type: ignore[arg-type]
+    match how:
+        case "sign-out":
+            await ending.end(begun.session.key)
+        case "revoke":
+            await ending.revoke(begun.session.id)
+        case _:
+            await ending.revoke_user("ada")
+    assert racing.renewed is not None
+    assert await alive(store, begun, racing.renewed) == [False, False]
+
+
 async def test_a_change_of_roles_reaches_a_session_that_is_renewed_at_the_same_moment(
     store: SessionStore, keeper: Keeper
 ) -> None:

@@ -452,7 +452,7 @@ async def test_a_change_of_data_does_not_spare_the_old_cookie_what_other_roles_m
 async def test_the_one_that_is_left_when_all_others_are_ended_lives_on_with_other_rights(
     kept: MemoryStore, clock: Clock
 ) -> None:
-    one, other, first, second = await two(kept, clock)
+    one, other, _, second = await two(kept, clock)
     clock.now += 1.0
     await one.keeper.revoke_user("ada", spare=second.session.id)
 
