@@ -72,7 +72,7 @@ class CachedSessions(Watcher):
         self._asked: dict[SessionKey, _Question] = {}
         self._unsent: list[_Question] = []
         self._loads: set[asyncio.Task[None]] = set()
-        self._touches = Touches(store, self._store)
+        self._touches = Touches(store, self._store, self.changed)
         if enabled:
             store.watch(self)
 

@@ -50,15 +50,17 @@ class MemoryStore:
         self._tell(session.key)
         self._sweep()
 
-    async def touch(self, session: Session) -> None:
+    async def touch(self, session: Session) -> bool:
         """Move the expiry of a session that is still there."""
         kept = self._live(session.key)
-        if kept is not None and kept.touched_at <= session.touched_at:
-            self._sessions[session.key] = replace(
-                kept,
-                touched_at=session.touched_at,
-                expires_at=min(session.expires_at, kept.ends_at),
-            )
+        if kept is None or kept.touched_at > session.touched_at:
+            return False
+        self._sessions[session.key] = replace(
+            kept,
+            touched_at=session.touched_at,
+            expires_at=min(session.expires_at, kept.ends_at),
+        )
+        return True
 
     async def update(self, session: Session) -> bool:
         """Write a session anew, but for its key, ids and times."""

@@ -87,8 +87,8 @@ class SessionStore(Protocol):
         Where there is one under its key, that one stays, and this raises ``StoreUnavailable``.
         """
 
-    async def touch(self, session: Session) -> None:
-        """Move ``touched_at`` and ``expires_at`` of a session that is still there.
+    async def touch(self, session: Session) -> bool:
+        """Move ``touched_at`` and ``expires_at`` of a session that is still there; True if done.
 
         Never brings back one that was deleted, and changes nothing else of it.
         """

@@ -87,9 +87,10 @@ class RedisStore:
         await self._put(session, layout.value(self._codec, session), now)
         self._changes.tell(session.key)
 
-    async def touch(self, session: Session) -> None:
+    async def touch(self, session: Session) -> bool:
         """Move the expiry of a session that is still there."""
-        await self._run([layout.touch(session, self._wall())])
+        [done] = await self._run([layout.touch(session, self._wall())])
+        return bool(done)
 
     async def update(self, session: Session) -> bool:
         """Write a session anew, but for its key, ids and times."""

@@ -170,7 +170,7 @@ class StoreContract:
         await store.create(session)
         clock.now += 100
         moved = touched(session, LIFETIME, now=clock.now)
-        await store.touch(replace(moved, user=GRACE))
+        assert await store.touch(replace(moved, user=GRACE)) is True
         assert await store.load([session.key]) == [moved]
         clock.now += 599
         assert await store.load([session.key]) == [moved]
@@ -191,8 +191,8 @@ class StoreContract:
         session = a_session(now=clock.now)
         await store.create(session)
         early, late = (touched(session, LIFETIME, now=clock.now + s) for s in (60, 120))
-        await store.touch(late)
-        await store.touch(early)
+        assert await store.touch(late) is True
+        assert await store.touch(early) is False
         assert await store.load([session.key]) == [late]
 
     async def test_a_touch_never_brings_back_a_deleted_session(
@@ -201,7 +201,7 @@ class StoreContract:
         session = a_session(now=clock.now)
         await store.create(session)
         await other.delete(session.key)
-        await store.touch(touched(session, LIFETIME, now=clock.now + 100))
+        assert await store.touch(touched(session, LIFETIME, now=clock.now + 100)) is False
         assert await store.load([session.key]) == [None]
         assert await store.find(session.id) is None
         assert await store.of_user("ada") == []
@@ -212,7 +212,7 @@ class StoreContract:
         session = a_session(now=clock.now)
         await store.create(session)
         clock.now += 601
-        await store.touch(touched(session, LIFETIME, now=clock.now))
+        assert await store.touch(touched(session, LIFETIME, now=clock.now)) is False
         assert await store.load([session.key]) == [None]
 
     async def test_a_deleted_session_is_gone_everywhere(

@@ -25,6 +25,7 @@ class FakeStore:
         self.kept: dict[SessionKey, Session] = {}
         self.loads: list[list[SessionKey]] = []
         self.touches: list[Session] = []
+        self.touches_count = True
         self.gate = asyncio.Event()
         self.gate.set()
         self.error: Exception | None = None
@@ -49,11 +50,12 @@ class FakeStore:
 
     async def create(self, session: Session) -> None: ...
 
-    async def touch(self, session: Session) -> None:
+    async def touch(self, session: Session) -> bool:
         await self.gate.wait()
         if self.error is not None:
             raise self.error
         self.touches.append(session)
+        return self.touches_count
 
     async def update(self, session: Session) -> bool:
         return session.key in self.kept
@@ -486,6 +488,19 @@ async def test_a_touch_that_fails_is_logged_and_refuses_nobody(
         await wait_until(lambda: logs)
     assert [line["event"] for line in logs] == ["touch_failed"]
     assert cached.peek(old.session.key, clock.now) is new
+
+
+async def test_a_copy_is_dropped_whose_session_the_store_takes_for_over(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    old = await held_session(cached, store, clock)
+    store.touches_count = False
+    clock.now += 100
+    cached.touch_soon(old.session)
+    await wait_until(lambda: store.touches)
+    await wait_until(lambda: cached.peek(old.session.key, clock.now) is None)
+    await store.delete(old.session.key)
+    assert await cached.get(old.session.key) is None
 
 
 async def test_closing_writes_pending_touches(

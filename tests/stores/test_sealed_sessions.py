@@ -216,9 +216,9 @@ async def test_the_store_hears_of_a_session_once_each_update_age(clock: Clock) -
     class Counted(MemoryStore):
         touched = 0
 
-        async def touch(self, session: Session) -> None:
+        async def touch(self, session: Session) -> bool:
             self.touched += 1
-            await super().touch(session)
+            return await super().touch(session)
 
     store = Counted(wall=clock)
     process = Process(store, clock)
