@@ -16,7 +16,7 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3
 	--generate-hashes --no-annotate --custom-compile-command "make lock" --upgrade
 SOURCES := pyproject.toml requirements/build.in
 
-.PHONY: help run test suites soak faults check lint format bench docs lock clean
+.PHONY: help run test suites soak faults check lint format bench scale docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,10 @@ format: $(VENV)/dev.stamp  ## let ruff put the code in shape
 
 bench: $(VENV)/dev.stamp $(VENV)/bench.stamp  ## what it costs beside other proxies (ARGS=--help)
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+scale: $(VENV)/dev.stamp  ## what a million sessions cost in each store (ARGS="redis --sessions 100000")
+	@.ci/servers redis-server postgresql
+	@$(BIN)/python -m tests.bench.sessions_at_scale $(ARGS)
 
 docs: $(VENV)/dev.stamp  ## renew what the documentation takes from the code
 	@$(BIN)/python -m tools.reference
