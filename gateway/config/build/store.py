@@ -8,7 +8,10 @@ from gateway.config.report import Report
 from gateway.rules import postgres_urls, redis_urls
 
 _PLACE = ("session", "store")
-_EXPECTED = "expected memory://, sqlite:///file, redis://host:port/db or postgresql://host/database"
+_EXPECTED = (
+    "expected memory://, sqlite:///file, redis://host:port/db (or redis+sentinel://, "
+    "redis+cluster://) or postgresql://host/database"
+)
 
 
 def build_store(url: str, folder: Path, report: Report) -> str:
