@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,7 @@ class Ongoing(Watcher):
         self._loop = asyncio.get_running_loop()
         self._gateway: Gateway | None = None
         self._all: set[UnderWay] = set()
+        # By every key whose change concerns it, not only by its session's.
         self._by_key: dict[SessionKey, set[UnderWay]] = {}
         # What may have changed, and until when the store may take to say so.
         self._suspects: dict[SessionKey, float] = {}
@@ -86,8 +87,7 @@ class Ongoing(Watcher):
         """
         one = UnderWay(exchange, end, heard, self._forget)
         self._all.add(one)
-        if one.session is not None:
-            self._by_key.setdefault(one.session.key, set()).add(one)
+        self._list(one)
         if self._timer is None:
             self._timer = self._loop.call_later(_INTERVAL, self._sweep)
         return one
@@ -110,14 +110,15 @@ class Ongoing(Watcher):
 
     def changed(self, key: SessionKey) -> None:
         """Look at what is under way in a session that was changed or removed."""
-        if key in self._by_key:
-            self._suspects[key] = self._clock() + _PATIENCE
+        concerned = self._by_key.get(key)
+        if concerned:
+            self._suspects |= dict.fromkeys(_keys(concerned), self._clock() + _PATIENCE)
             self._look()
 
     def all_changed(self) -> None:
         """Look at everything that is under way in a session."""
-        for key in self._by_key:
-            self.changed(key)
+        self._suspects = dict.fromkeys(_keys(self._all), self._clock() + _PATIENCE)
+        self._look()
 
     def trust(self, trusted: bool) -> None:
         """Look at everything once changes are heard again: some may have been missed."""
@@ -127,7 +128,7 @@ class Ongoing(Watcher):
             self._look()
 
     def _suspect_all(self) -> None:
-        self._suspects = dict.fromkeys(self._by_key, _NEVER) | self._suspects
+        self._suspects = dict.fromkeys(_keys(self._all), _NEVER) | self._suspects
 
     def _sweep(self) -> None:
         self._timer = None
@@ -222,7 +223,7 @@ class Ongoing(Watcher):
             self._unlist(one)
             one.fresh = held.session.key != one.session.key
             one.session = held.session
-            self._by_key.setdefault(one.session.key, set()).add(one)
+            self._list(one)
 
     # --- the list ----------------------------------------------------------------------------
 
@@ -231,11 +232,18 @@ class Ongoing(Watcher):
         self._ruled_anew.discard(one)
         self._unlist(one)
 
+    def _list(self, one: UnderWay) -> None:
+        for key in () if one.session is None else self._cached.told_under(one.session):
+            self._by_key.setdefault(key, set()).add(one)
+
     def _unlist(self, one: UnderWay) -> None:
-        if one.session is None:
-            return
-        listed = self._by_key.get(one.session.key)
-        if listed is not None:
-            listed.discard(one)
-            if not listed:
-                del self._by_key[one.session.key]
+        for key in () if one.session is None else self._cached.told_under(one.session):
+            listed = self._by_key.get(key)
+            if listed is not None:
+                listed.discard(one)
+                if not listed:
+                    del self._by_key[key]
+
+
+def _keys(several: Iterable[UnderWay]) -> list[SessionKey]:
+    return [one.session.key for one in several if one.session is not None]

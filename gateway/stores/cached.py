@@ -180,6 +180,10 @@ class CachedSessions(Watcher):
         """Return the session's key."""
         return session.key
 
+    def told_under(self, session: Session) -> tuple[SessionKey, ...]:
+        """Return the session's key."""
+        return (session.key,)
+
     def steady(self, key: SessionKey) -> str:
         """Return what stays the same for a session while its token does."""
         return key

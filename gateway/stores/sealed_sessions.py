@@ -211,6 +211,10 @@ class SealedSessions(Watcher):
         key.session = session
         return SessionKey(key)
 
+    def told_under(self, session: Session) -> tuple[SessionKey, ...]:
+        """Return the keys of what the store may have against the session."""
+        return _asked(session)
+
     def steady(self, key: SessionKey) -> str:
         """Return what stays the same for a session while its cookies change."""
         opened = self._young.get(key) or self._old.get(key)
@@ -280,7 +284,7 @@ class SealedSessions(Watcher):
         return young or old
 
 
-def _asked(session: SealedSession) -> tuple[SessionKey, ...]:
+def _asked(session: Session) -> tuple[SessionKey, ...]:
     if session.anonymous:
         return (session.key,)
     return session.key, not_before.user_key(session.user.id)

@@ -14,9 +14,10 @@ from structlog.testing import capture_logs
 
 from gateway.config.load import load
 from gateway.errors import Reason, StoreUnavailable
+from gateway.formats.sealed import KeyRing
 from gateway.formats.token import key_of
 from gateway.login.callbacks import Callbacks, Threads
-from gateway.model import CookieShape, Session
+from gateway.model import CookieShape, Session, User
 from gateway.rates.memory import MemoryRates
 from gateway.server.auth_endpoints import AuthEndpoints
 from gateway.server.connection import Connection
@@ -28,8 +29,11 @@ from gateway.server.session_cookie import TokenCookie
 from gateway.server.under_way import UnderWay
 from gateway.stores.cached import CachedSessions
 from gateway.stores.held import Held
-from gateway.stores.keeper import Keeper
+from gateway.stores.keeper import Keeper, Visit
+from gateway.stores.memory import MemoryStore
 from gateway.stores.protocol import Watcher
+from gateway.stores.sealed_keeper import SealedKeeper
+from gateway.stores.sealed_sessions import SealedSessions
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.deadlines import Deadlines
 from tests.servers import wait_until
@@ -260,3 +264,31 @@ async def test_the_store_is_asked_again_and_again_while_it_does_not_tell(scene: 
     assert await scene.goes_on()
     await scene.store.delete(session.key)  # and nobody hears of it
     await scene.ends()
+
+
+async def test_what_goes_on_in_a_sealed_session_that_the_store_has_forgotten_ends_with_its_user(
+    scene: Scene,
+) -> None:
+    store, ring = (
+        MemoryStore(wall=scene.clock),
+        KeyRing(["a secret of 32 characters at least"], "c"),
+    )
+    marks = CachedSessions(store, enabled=True, lifetime=LIFETIME, wall=scene.clock)
+    sessions = SealedSessions(store, marks, ring=ring, lifetime=LIFETIME, wall=scene.clock)
+    keeper = SealedKeeper(
+        store, LIFETIME, ring=ring, cookie="c", sessions=sessions, wall=scene.clock
+    )
+    await scene.ongoing.close()
+    scene.ongoing = Ongoing(store, sessions, wall=scene.clock)
+    scene.ongoing.go_by(scene.gateway)
+    ada, bob = [await keeper.begin(User(id=name), Visit()) for name in ("ada", "bob")]
+    for begun in (ada, bob):
+        await store.delete(begun.session.key)
+        scene.begin("/login", begun.session)
+    assert await scene.goes_on()
+    await keeper.revoke_user("ada")
+    await scene.ends(seconds=0.2)
+    assert len(scene.ended) == 1
+    await keeper.revoke_user("bob")
+    await wait_until(lambda: len(scene.ended) == 2, seconds=0.2)
+    await sessions.close()
