@@ -9,9 +9,9 @@ from itertools import count
 from typing import Any
 
 from gateway.rules.redis_urls import RedisUrl
-from gateway.stores.redis_layout import SCRIPTS
 from gateway.stores.redis_link import Address, Command, Refused
 from gateway.stores.redis_node import Node
+from gateway.stores.redis_script import Script
 from gateway.stores.redis_servers import PAUSE, greeting
 from gateway.stores.redis_slots import SLOTS, redirection, slot
 
@@ -168,8 +168,8 @@ class Cluster:
         self._visited[node] = asyncio.get_running_loop().time() + _VISITED_FOR
         if news:
             self._tell()
-        if command[0] == "EVALSHA":  # as a whole: a second try would have to ask again
-            command = ("EVAL", SCRIPTS[str(command[1])], *command[2:])
+        if isinstance(command[1], Script):  # as a whole: a second try would have to ask again
+            command = ("EVAL", command[1].text, *command[2:])
         return (await node.run([("ASKING",), command]))[1]
 
     def _tell(self) -> None:
