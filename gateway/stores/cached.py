@@ -20,6 +20,9 @@ from gateway.stores.unverified import Unverified
 _TOGETHER = 0.002
 """Seconds that a question waits at most for a command under way, to go out with others after it."""
 
+_MOST = 100
+"""Questions that go out at once, though there may be more in the next turn of the loop."""
+
 
 @dataclass(slots=True, eq=False)
 class _Question:
@@ -212,12 +215,19 @@ class CachedSessions(Watcher):
                 if self._loads:
                     loop.call_later(_TOGETHER, self._send)
                 else:
-                    loop.call_soon(self._send)
+                    loop.call_soon(self._gather, 0)
             self._unsent.append(question)
         # One future for each who waits: who gives up must not take the answer from the others.
         answer: asyncio.Future[Held | None] = loop.create_future()
         question.waiting.append(answer)
         return await answer
+
+    def _gather(self, before: int) -> None:
+        """Send what is wanted once a turn of the loop brings nothing more."""
+        if before < len(self._unsent) < _MOST:
+            asyncio.get_running_loop().call_soon(self._gather, len(self._unsent))
+        else:
+            self._send()
 
     def _send(self) -> None:
         if not self._unsent:
@@ -233,7 +243,7 @@ class CachedSessions(Watcher):
 
     def _loaded(self, task: asyncio.Task[None]) -> None:
         self._loads.discard(task)
-        self._send()
+        self._gather(0)
 
     async def _load(self, questions: list[_Question]) -> None:
         asked_at = self._clock()

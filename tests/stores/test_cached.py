@@ -144,6 +144,19 @@ async def test_without_a_cache_what_was_made_of_a_session_stays_with_it_until_it
     assert len(store.loads) == 3
 
 
+async def test_questions_go_out_together_until_a_turn_of_the_loop_brings_no_more(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    sessions = [a_session(now=clock.now) for _ in range(3)]
+    store.hold(*sessions)
+    asking = []
+    for session in sessions:
+        asking.append(asyncio.create_task(cached.get(session.key)))
+        await asyncio.sleep(0)
+    assert [held and held.session for held in await asyncio.gather(*asking)] == sessions
+    assert store.loads == [[session.key for session in sessions]]
+
+
 async def test_a_session_is_asked_for_once_and_is_the_same_object_from_then_on(
     cached: CachedSessions, store: FakeStore, clock: Clock
 ) -> None:
