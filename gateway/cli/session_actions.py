@@ -121,7 +121,7 @@ async def _create(args: argparse.Namespace, keeper: Keeper, cookie: CookieShape)
     from gateway.formats.chunks import split
     from gateway.model import User
     from gateway.rules.identity import isoformat
-    from gateway.stores.keeper import Visit
+    from gateway.stores.begun import Visit
 
     roles = tuple(dict.fromkeys(args.role))
     user = User(id=args.user, name=args.name, email=args.email, roles=roles)

@@ -17,7 +17,6 @@ import msgspec
 
 from gateway.errors import SessionTooLarge, StoreUnavailable
 from gateway.formats import chunks, sealed
-from gateway.formats.token import ID_BYTES, new_session_id
 from gateway.model import (
     Lifetime,
     Renewal,
@@ -31,7 +30,8 @@ from gateway.model import (
 from gateway.rules import not_before
 from gateway.rules.not_before import EVERY_PROVIDER
 from gateway.rules.sessions import born, same_rights, touched
-from gateway.stores.keeper import Begun, Changed, Keeper, Visit
+from gateway.stores.begun import Begun, Changed, Visit
+from gateway.stores.keeper import Keeper
 from gateway.stores.marks import Marks
 from gateway.stores.protocol import SessionStore
 from gateway.stores.sealed_sessions import SealedSessions
@@ -114,7 +114,7 @@ class SealedKeeper(Keeper):
             return Changed(session=mine)
         new = replace(mine, user=user, data=data, renewal=mine.renewal or Renewal.WITH_GRACE)
         if not same_rights(user, mine.user):
-            session_id = new_session_id(self._random(ID_BYTES))
+            session_id = self._new_id()
             new = replace(new, id=session_id, renewal=Renewal.AT_ONCE)
         begun = await self.renew(new)
         return None if begun is None else Changed(session=begun.session, begun=begun)
@@ -206,7 +206,7 @@ class SealedKeeper(Keeper):
         plain = born(
             user,
             sealed.key_for(handle),
-            new_session_id(self._random(ID_BYTES)),
+            self._new_id(),
             lifetime,
             now=now,
             data=data,

@@ -27,9 +27,10 @@ from gateway.server.gateway import Gateway
 from gateway.server.ongoing import Ongoing
 from gateway.server.session_cookie import TokenCookie
 from gateway.server.under_way import UnderWay
+from gateway.stores.begun import Visit
 from gateway.stores.cached import CachedSessions
 from gateway.stores.held import Held
-from gateway.stores.keeper import Keeper, Visit
+from gateway.stores.keeper import Keeper
 from gateway.stores.memory import MemoryStore
 from gateway.stores.protocol import Watcher
 from gateway.stores.sealed_keeper import SealedKeeper

@@ -12,7 +12,8 @@ from gateway.errors import StoreUnavailable
 from gateway.formats.token import key_of, key_of_any
 from gateway.model import Renewal, Session, SessionId, SessionKey, Token, User
 from gateway.rules.sessions import GRACE
-from gateway.stores.keeper import Begun, Changed, Keeper, Visit
+from gateway.stores.begun import Begun, Changed, Visit
+from gateway.stores.keeper import Keeper
 from gateway.stores.memory import MemoryStore
 from gateway.stores.postgres import PostgresStore
 from gateway.stores.protocol import SessionStore

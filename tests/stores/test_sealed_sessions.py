@@ -16,9 +16,9 @@ from gateway.formats.sealed import KeyRing
 from gateway.model import ANONYMOUS, Lifetime, SealedSession, Session, SessionKey, User
 from gateway.rules.not_before import is_record
 from gateway.rules.sessions import due, touched
+from gateway.stores.begun import Begun, Visit
 from gateway.stores.cached import CachedSessions
 from gateway.stores.held import Held
-from gateway.stores.keeper import Begun, Visit
 from gateway.stores.memory import MemoryStore
 from gateway.stores.nowhere import Nowhere
 from gateway.stores.presented import presented
