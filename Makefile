@@ -26,7 +26,7 @@ run: $(VENV)/run.stamp  ## start the demo and print its address (PORT=8081 for a
 
 test: $(VENV)/dev.stamp  ## run all tests, with real servers (ARGS="-k cookie" for some)
 	@.ci/servers redis-server chromium postgresql pgbouncer slowhttptest systemd
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 suites: $(VENV)/dev.stamp  ## other people's test suites, every case
 	@.ci/servers slowhttptest
