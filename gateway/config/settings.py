@@ -71,8 +71,8 @@ class SessionSettings(Strict):
     signs, all open and verify. Unset: sessions are stored as plain JSON, and forms are signed with
     a secret made at start, so that no other process accepts them."""
     encrypt: Flag = True
-    """Whether sessions are sealed in the store, where there is a ``secret`` (AES-256-GCM). What was
-    stored before it was switched is still read. Default true."""
+    """Whether sessions are sealed in the store, where there is a ``secret`` (AES-256-GCM). Switched
+    off, what was sealed is still read; switched on, what was plain is not. Default true."""
     cookie: CookieSettings = CookieSettings()
     """How the cookie looks."""
     max_age: Duration = 30 * 86400.0

@@ -68,13 +68,18 @@ def test_a_record_is_nothing_without_its_secret(codec: Codec) -> None:
     assert NEW not in str(caught.value)
 
 
-def test_what_was_written_before_sealing_was_switched_on_or_off_is_read() -> None:
+def test_what_was_written_before_sealing_was_switched_off_is_read() -> None:
     sealing, not_sealing = SealedCodec([NEW]), SealedCodec([NEW], seal=False)
     plain = not_sealing.encode(SESSION)
     assert plain == PLAIN.encode(SESSION)
     assert sealed_under(plain) is None
-    assert opened(sealing, plain) == SESSION
+    assert opened(not_sealing, plain) == SESSION
     assert opened(not_sealing, sealing.encode(SESSION)) == SESSION
+
+
+def test_who_can_write_to_the_store_can_make_no_session_where_they_are_sealed() -> None:
+    with pytest.raises(CorruptRecord, match=r"session\.encrypt"):
+        opened(SealedCodec([NEW]), PLAIN.encode(SESSION))
 
 
 def test_a_record_is_nothing_under_another_key() -> None:
