@@ -16,7 +16,7 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3
 	--generate-hashes --no-annotate --custom-compile-command "make lock" --upgrade
 SOURCES := pyproject.toml requirements/build.in
 
-.PHONY: help run test suites soak fuzz faults check lint format bench docs lock clean
+.PHONY: help run test suites soak fuzz faults check lint format bench scale docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -26,7 +26,7 @@ run: $(VENV)/run.stamp  ## start the demo and print its address (PORT=8081 for a
 
 test: $(VENV)/dev.stamp  ## run all tests, with real servers (ARGS="-k cookie" for some)
 	@.ci/servers redis-server chromium postgresql pgbouncer slowhttptest systemd
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 suites: $(VENV)/dev.stamp  ## other people's test suites, every case
 	@.ci/servers slowhttptest
@@ -56,6 +56,10 @@ format: $(VENV)/dev.stamp  ## let ruff put the code in shape
 
 bench: $(VENV)/dev.stamp $(VENV)/bench.stamp  ## what it costs beside other proxies (ARGS=--help)
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+scale: $(VENV)/dev.stamp  ## what a million sessions cost in each store (ARGS="redis --sessions 100000")
+	@.ci/servers redis-server postgresql
+	@$(BIN)/python -m tests.bench.sessions_at_scale $(ARGS)
 
 docs: $(VENV)/dev.stamp  ## renew what the documentation takes from the code
 	@$(BIN)/python -m tools.reference

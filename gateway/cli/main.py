@@ -20,7 +20,7 @@ COMMANDS = {
     "demo": "serve a small demo application, with users to sign in as",
     "check": "validate a configuration and run the policy tests in it",
     "explain": "say which route owns a request, what is decided, and why",
-    "sessions": "list, show, create and revoke sessions in the configured store",
+    "sessions": "list, show, create, change and revoke sessions in the configured store",
     "secrets": "say which secrets sessions still need, and when an old one can go",
     "inspect-cookie": "say what a session cookie holds, or exactly why it is refused",
     "password": "hash a password for a users file",

@@ -45,12 +45,16 @@ async def _list(args: argparse.Namespace, store: SessionStore, keeper: Keeper) -
             before = ","
         print("[]" if before == "[" else "\n]")
         return 0
-    print(f"{'ID':22}  {'USER':24}  {'SIGNED IN':24}  {'LAST SEEN':24}  {'ADDRESS':15}  DEVICE")
+    print(
+        f"{'ID':22}  {'USER':24}  {'PROVIDER':12}  {'SIGNED IN':24}  {'LAST SEEN':24}"
+        f"  {'ADDRESS':15}  DEVICE"
+    )
     async for session in sessions:
         seen = described(session)
         user, address = _plain(seen["user"] or "-"), _plain(seen["address"] or "-")
         print(
-            f"{session.id:22}  {user:24}  {seen['created']:24}  {seen['touched']:24}"
+            f"{session.id:22}  {user:24}  {_plain(seen['provider'] or '-'):12}"
+            f"  {seen['created']:24}  {seen['touched']:24}"
             f"  {address:15}  {_plain(seen['device'] or '-')}"
         )
     return 0
@@ -117,7 +121,7 @@ async def _create(args: argparse.Namespace, keeper: Keeper, cookie: CookieShape)
     from gateway.formats.chunks import split
     from gateway.model import User
     from gateway.rules.identity import isoformat
-    from gateway.stores.keeper import Visit
+    from gateway.stores.begun import Visit
 
     roles = tuple(dict.fromkeys(args.role))
     user = User(id=args.user, name=args.name, email=args.email, roles=roles)

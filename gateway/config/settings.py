@@ -90,15 +90,15 @@ class SessionSettings(Strict):
     """``memory://``, ``sqlite:///file`` (relative to the configuration's folder),
     ``redis://host:port/db``, ``redis+sentinel://host,host/db?service=name`` or
     ``redis+cluster://host,host`` (``rediss`` for TLS), or ``postgresql://user@host/database`` (for
-    TLS ``?sslmode=verify-full&sslrootcert=file``). Unset: ``sqlite:///gateway-sessions.db``; with
-    ``strategy: jwt`` none."""
+    TLS ``?sslmode=verify-full&sslrootcert=file``). With ``strategy: jwt`` there is none unless it
+    is named. Unset: ``sqlite:///gateway-sessions.db``."""
     secret: Annotated[tuple[Text, ...], Filled, OneOrMany] = ()
     """Seals sessions in the store and signs the gateway's own forms: the first of a list seals and
     signs, all open and verify. Unset: sessions are stored as plain JSON, and forms are signed with
     a secret made at start, so that no other process accepts them."""
     encrypt: Flag = True
-    """Whether sessions are sealed in the store, where there is a ``secret`` (AES-256-GCM). Default
-    true; what was stored before it was switched is still read."""
+    """Whether sessions are sealed in the store, where there is a ``secret`` (AES-256-GCM). Switched
+    off, what was sealed is still read; switched on, what was plain is not. Default true."""
     cookie: CookieSettings = CookieSettings()
     """How the cookie looks."""
     max_age: Duration = 30 * 86400.0

@@ -57,7 +57,12 @@ class Threads:
                 return  # the gateway has stopped meanwhile
 
         # A daemon: an executor's threads would be waited for when the gateway stops.
-        threading.Thread(target=work, name="callback", daemon=True).start()
+        thread = threading.Thread(target=work, name="callback", daemon=True)
+        try:
+            thread.start()
+        except BaseException:  # the system has no more of them
+            self._free.release()
+            raise
         return (await done)()
 
 

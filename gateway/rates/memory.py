@@ -1,7 +1,4 @@
-"""Requests counted in this process alone.
-
-Not by the memory storage of the library ``limits``: at each request it looks at every key there is.
-"""
+"""Requests counted in this process alone."""
 
 from __future__ import annotations
 

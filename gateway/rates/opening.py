@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway.errors import StoreUnavailable
 from gateway.rates.memory import MemoryRates
 from gateway.rates.protocol import Rates
+from gateway.rules.redis_urls import is_redis, parse_redis_url
 
 
 def open_rates(
@@ -17,10 +19,18 @@ def open_rates(
         timeout: Seconds the store may take.
         clock: Returns seconds; never goes back.
         failed: Told of each time that the store did not answer.
+
+    Raises:
+        StoreUnavailable: The store cannot be used as its URL says.
     """
     alone = MemoryRates(clock)
-    if not url.startswith(("redis://", "rediss://")):
+    if not is_redis(url):
         return alone
-    from gateway.rates.redis import RedisRates  # the library costs 80 ms
+    from gateway.rates.redis import RedisRates
+    from gateway.stores.redis_deployments import open_servers
 
-    return RedisRates(url, timeout=timeout, alone=alone, failed=failed)
+    try:
+        servers = open_servers(parse_redis_url(url), timeout)
+    except ValueError as exc:
+        raise StoreUnavailable(f"session.store is not a Redis URL: {exc}") from None
+    return RedisRates(servers, timeout=timeout, alone=alone, failed=failed)

@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
-from functools import lru_cache
 
 import structlog
-from limits import RateLimitItemPerSecond
-from limits.aio.storage import RedisStorage
-from redis import asyncio as aioredis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
-from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.model import RateLimit
 from gateway.rates.protocol import Rates
 from gateway.rules.limits import Window, wait
+from gateway.stores.redis_link import Command, Refused
+from gateway.stores.redis_script import Script
+from gateway.stores.redis_servers import Servers
 
 log = structlog.get_logger()
 
-_PREFIX = "gateway:rate"
-_CONNECTIONS = 32
+_PREFIX = "gateway:rate:"
+
+# Under the key lies how many came in the window before and in the present one. When that began, the
+# key's own expiry tells: two windows later. So no clock is asked, and nothing is to be tidied.
+# Answers with what was counted where a request is one too many, as `rules.limits.wait` has it.
+_COUNT = Script("""
+local length, most = tonumber(ARGV[1]), tonumber(ARGV[2])
+local left = redis.call('PTTL', KEYS[1])
+local before, now = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (%d+)$')
+before, now = tonumber(before), tonumber(now)
+local another = true
+if not now or left < 0 then before, now, left = 0, 0, 2 * length
+elseif left <= length then before, now, left = now, 0, left + length
+else another = false end
+local rest = left - length
+if math.floor(before * rest / length) + now >= most then return {before, now, rest} end
+local value = string.format('%.0f %.0f', before, now + 1)
+if another then redis.call('SET', KEYS[1], value, 'PX', left)
+else redis.call('SET', KEYS[1], value, 'KEEPTTL') end
+return false
+""")
 
 
 class RedisRates:
@@ -41,25 +53,12 @@ class RedisRates:
     """
 
     def __init__(
-        self, url: str, *, timeout: float, alone: Rates, failed: Callable[[], None]
+        self, servers: Servers, *, timeout: float, alone: Rates, failed: Callable[[], None]
     ) -> None:
+        self._servers = servers
         self._timeout = timeout
         self._alone = alone
         self._failed = failed
-        self._pool = aioredis.ConnectionPool.from_url(
-            url,
-            socket_timeout=None,  # ours covers a whole call
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-            maint_notifications_config=MaintNotificationsConfig(enabled=False),
-        )
-        self._storage = RedisStorage(
-            "async+redis://",
-            implementation="redispy",
-            key_prefix=_PREFIX,
-            connection_pool=self._pool,  # type: ignore[arg-type]
-        )
-        self._places = asyncio.Semaphore(_CONNECTIONS)
         self._away_until = 0.0
         self._away = False
 
@@ -69,9 +68,9 @@ class RedisRates:
         if clock() < self._away_until:
             return await self._alone.count(key, limit)
         try:
-            async with asyncio.timeout(self._timeout), self._places:
-                seconds = await self._count(_item(limit).key_for(key), limit)
-        except (RedisError, OSError, TimeoutError) as error:
+            async with asyncio.timeout(self._timeout):
+                seconds = await self._count(key, limit)
+        except (Refused, OSError) as error:
             self._failed()
             self._away_until = clock() + self._timeout
             if not self._away:
@@ -86,22 +85,18 @@ class RedisRates:
     async def close(self) -> None:
         """Close every connection."""
         await self._alone.close()
-        with contextlib.suppress(RedisError, OSError):
-            await self._pool.aclose()
+        await self._servers.close()
 
-    async def _count(self, name: str, limit: RateLimit) -> float:
-        # Not through limits' own strategy: its word on when to come again is too early.
-        length = limit.window
-        if await self._storage.acquire_sliding_window_entry(name, limit.requests, length):
+    async def _count(self, key: str, limit: RateLimit) -> float:
+        name = f"{_PREFIX}{key}:{limit.window}"
+        count: Command = ("EVALSHA", _COUNT, 1, name, limit.window * 1000, limit.requests)
+        [answer] = await self._servers.run([count])
+        if isinstance(answer, Refused):
+            raise answer
+        if answer is None:
             return 0.0
-        before, before_left, now, now_left = await self._storage.get_sliding_window(name, length)
-        left = before_left or max(0.0, now_left - length)
-        return wait(limit, Window(before, now, left)) or 0.001
-
-
-@lru_cache(maxsize=1024)
-def _item(limit: RateLimit) -> RateLimitItemPerSecond:
-    return RateLimitItemPerSecond(limit.requests, limit.window, "sliding")
+        before, now, left = answer
+        return wait(limit, Window(before, now, left / 1000)) or 0.001
 
 
 def _why(error: Exception) -> str:

@@ -111,6 +111,11 @@ def marks_of(record: Session | None) -> Marks:
         raise CorruptRecord("a record of a user's sessions that cannot be read") from exc
 
 
+def moment(marks: Marks, now: float) -> float:
+    """Return when something happens now: later than all that is known, by whatever clocks."""
+    return max([now, *(_after(max(mark.ended_at, mark.roles_at)) for mark in marks.values())])
+
+
 def since(marks: Marks, provider: str, now: float) -> float:
     """Return from when a session counts that begins now, by whatever clock the marks were made."""
     known = _known(marks, provider)
@@ -149,6 +154,22 @@ def judged(
     )
 
 
+def since_when_moved(
+    session: SealedSession, of_session: Session | None, of_user: Session | None
+) -> float | None:
+    """Return from when a session counts that goes on under another key; None: it is over, or other
+    than it was taken for.
+
+    One that was spared when all others were ended has been so under its old key.
+    """
+    if judged(session, of_session, of_user) is not session:
+        return None
+    if session.anonymous:
+        return session.since
+    known = _known(marks_of(of_user), session.user.provider)
+    return max(session.since, _after(max(mark.ended_at for mark in known)))
+
+
 def next_id(session_id: SessionId, roles_at: float) -> SessionId:
     """Return the id of a session whose roles were changed: the same one in every process."""
     text = f"{session_id} {roles_at!r}"
@@ -164,7 +185,7 @@ def _record(
         user=ANONYMOUS,
         created_at=now,
         ends_at=ends_at,
-        touched_at=now,
+        touched_at=ends_at,  # so that no touch of a session that was here can move its end
         expires_at=ends_at,
         data=data,
         address=_RECORD,

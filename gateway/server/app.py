@@ -42,7 +42,7 @@ from gateway.server.signals import Signals
 from gateway.server.strategies import kind_of
 from gateway.sources.opening import Sources
 from gateway.sources.protocol import Source
-from gateway.stores.codec import CurrentCodec, codec_for
+from gateway.stores.codec import CurrentCodec, RememberingCodec, codec_for
 from gateway.stores.opening import open_store
 from gateway.stores.protocol import Codec, SessionStore
 from gateway.telemetry import totals
@@ -412,7 +412,8 @@ async def serve(
 
 
 def _codec(config: Config) -> Codec:
-    return codec_for(config.session.secrets, encrypt=config.session.encrypt)
+    codec = codec_for(config.session.secrets, encrypt=config.session.encrypt)
+    return codec if config.session.cache else RememberingCodec(codec)
 
 
 def load_successor(config: Config) -> Config:

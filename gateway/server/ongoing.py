@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -88,8 +88,7 @@ class Ongoing(Watcher):
         """
         one = UnderWay(exchange, end, heard, self._forget)
         self._all.add(one)
-        if one.place is not None:
-            self._by_place.setdefault(one.place, set()).add(one)
+        self._list(one)
         if self._timer is None:
             self._timer = self._loop.call_later(_INTERVAL, self._sweep)
         return one
@@ -114,6 +113,10 @@ class Ongoing(Watcher):
         """Look at what is under way in a session that was changed or removed."""
         self.suspect(_OURS, key)
 
+    def all_changed(self) -> None:
+        """Look at everything that is under way in a session."""
+        self.suspect_all(_OURS, _PATIENCE)
+
     def trust(self, trusted: bool) -> None:
         """Look at everything once changes are heard again: some may have been missed."""
         self._trusted = trusted
@@ -126,14 +129,18 @@ class Ongoing(Watcher):
 
     def suspect(self, source: str, key: SessionKey) -> None:
         """Look at what is under way in one session."""
-        if (source, key) in self._by_place:
-            self._suspects[source, key] = self._clock() + _PATIENCE
+        concerned = self._by_place.get((source, key))
+        if concerned:
+            places = (one.place for one in concerned if one.place is not None)
+            self._suspects |= dict.fromkeys(places, self._clock() + _PATIENCE)
             self._look()
 
-    def suspect_all(self, source: str) -> None:
+    def suspect_all(self, source: str, patience: float = _NEVER) -> None:
         """Look at all that is under way in sessions of one source."""
-        places = (place for place in self._by_place if place[0] == source)
-        self._suspects = dict.fromkeys(places, _NEVER) | self._suspects
+        until = self._clock() + patience
+        places = (one.place for one in self._all if one.place is not None)
+        own = dict.fromkeys((place for place in places if place[0] == source), until)
+        self._suspects = own | self._suspects if patience == _NEVER else self._suspects | own
         self._look()
 
     def _sweep(self) -> None:
@@ -245,8 +252,7 @@ class Ongoing(Watcher):
             self._unlist(one)
             one.fresh = held.session.key != one.session.key
             one.session = held.session
-            assert one.place is not None  # noqa: S101  it has a session
-            self._by_place.setdefault(one.place, set()).add(one)
+            self._list(one)
 
     # --- the list ----------------------------------------------------------------------------
 
@@ -255,15 +261,25 @@ class Ongoing(Watcher):
         self._ruled_anew.discard(one)
         self._unlist(one)
 
+    def _list(self, one: UnderWay) -> None:
+        for place in self._places(one):
+            self._by_place.setdefault(place, set()).add(one)
+
     def _unlist(self, one: UnderWay) -> None:
-        place = one.place
-        if place is None:
-            return
-        listed = self._by_place.get(place)
-        if listed is not None:
-            listed.discard(one)
-            if not listed:
-                del self._by_place[place]
+        for place in self._places(one):
+            listed = self._by_place.get(place)
+            if listed is not None:
+                listed.discard(one)
+                if not listed:
+                    del self._by_place[place]
+
+    def _places(self, one: UnderWay) -> Iterable[Place]:
+        """Return every place whose change concerns it, not only its session's."""
+        if one.session is None:
+            return ()
+        if one.source is not None:
+            return ((one.source.name, one.session.key),)
+        return ((_OURS, key) for key in self._cached.told_under(one.session))
 
 
 class _Elsewhere(Watcher):
@@ -275,6 +291,9 @@ class _Elsewhere(Watcher):
 
     def changed(self, key: SessionKey) -> None:
         self._ongoing.suspect(self._source, key)
+
+    def all_changed(self) -> None:
+        self._ongoing.suspect_all(self._source, _PATIENCE)
 
     def trust(self, trusted: bool) -> None:
         if trusted:

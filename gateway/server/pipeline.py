@@ -178,11 +178,6 @@ class Pipeline:
         )
         if not isinstance(decision, Allow):
             return self._refuse(gateway, exchange, decision)
-        if identity is None and gateway.anonymous and route.access is Access.OPTIONAL:
-            identity = await renewing.welcome(gateway, exchange, head.key)
-            if identity is not None:
-                exchange.identity = identity
-                exchange.session = identity.session.id
         upgrade = exchange.fields.upgrade and is_websocket(exchange)
         if upgrade:
             denial = refused_upgrade(exchange, plan, signed_in=identity is not None)
@@ -192,6 +187,12 @@ class Pipeline:
             answer = await self._limit(gateway, exchange, plan.rate_limit, identity)
             if answer is not None:
                 return self._answer(exchange, answer)
+        # Counted before it is given: a new session for each request would escape every limit.
+        if identity is None and gateway.anonymous and route.access is Access.OPTIONAL:
+            identity = await renewing.welcome(gateway, exchange, head.key)
+            if identity is not None:
+                exchange.identity = identity
+                exchange.session = identity.session.id
         if plan.sticky:
             # Not the session's id: that is known only where a route asks who it is.
             steady = "" if head.key is None else gateway.sessions.steady(head.key)

@@ -11,8 +11,8 @@ from gateway.server.exchange import Exchange
 from gateway.server.gateway import Gateway, Identity
 from gateway.server.refusals import is_navigation
 from gateway.server.session_cookie import lines, pairs
+from gateway.stores.begun import Begun, Visit
 from gateway.stores.held import Held
-from gateway.stores.keeper import Begun, Visit
 from gateway.telemetry.records import fingerprint
 from gateway.upstream.driving import task_needed
 

@@ -18,7 +18,8 @@ from gateway.rules import session_control as rules
 from gateway.rules.session_control import Create, Destroy, Update
 from gateway.server.exchange import Exchange
 from gateway.server.session_cookie import SessionCookies, lines
-from gateway.stores.keeper import Begun, Keeper, Visit
+from gateway.stores.begun import Begun, Visit
+from gateway.stores.keeper import Keeper
 from gateway.stores.live import LiveSessions
 from gateway.telemetry.records import fingerprint
 

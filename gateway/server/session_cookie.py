@@ -9,7 +9,7 @@ from typing import Protocol
 from gateway.formats import chunks
 from gateway.model import CookieShape, SessionKey
 from gateway.rules.set_cookie import clear_cookie, set_cookie
-from gateway.stores.keeper import Begun
+from gateway.stores.begun import Begun
 
 Headers = tuple[tuple[str, str], ...]
 

@@ -12,7 +12,7 @@ from gateway.rules.sessions import due, is_over
 from gateway.rules.set_cookie import set_cookie
 from gateway.server.answers import PageRequest
 from gateway.server.session_cookie import Headers, SessionCookies
-from gateway.stores.keeper import Begun, Visit
+from gateway.stores.begun import Begun, Visit
 
 
 class Held(Protocol):

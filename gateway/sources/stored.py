@@ -58,6 +58,9 @@ class StoredSource(Watcher):
     def changed(self, key: SessionKey) -> None:
         """Leave it to the copies."""
 
+    def all_changed(self) -> None:
+        """Leave it to the copies."""
+
     def trust(self, trusted: bool) -> None:
         """Note whether changes are heard."""
         self._trusted = trusted

@@ -12,13 +12,16 @@ from gateway.model import Lifetime, Session, SessionKey
 from gateway.rules.sessions import is_over, touched
 from gateway.stores.absent import Absent
 from gateway.stores.breaker import GuardedStore
-from gateway.stores.held import Held
+from gateway.stores.held import Held, Recall
 from gateway.stores.protocol import LookupStore, Watcher
 from gateway.stores.touches import Touches
 from gateway.stores.unverified import Unverified
 
 _TOGETHER = 0.002
 """Seconds that a question waits at most for a command under way, to go out with others after it."""
+
+_MOST = 100
+"""Questions that go out at once, though there may be more in the next turn of the loop."""
 
 
 @dataclass(slots=True, eq=False)
@@ -66,12 +69,13 @@ class CachedSessions(Watcher):
         self._trusted = False
         self._absent = Absent()
         self._unverified = Unverified()
+        self._recall = Recall() if not enabled else None
         # An answer is kept only if its question still stands here when it comes: a change heard
         # meanwhile strikes the question, since the answer may be from before it.
         self._asked: dict[SessionKey, _Question] = {}
         self._unsent: list[_Question] = []
         self._loads: set[asyncio.Task[None]] = set()
-        self._touches = Touches(store, self._store)
+        self._touches = Touches(store, self._store, self.changed)
         if enabled:
             store.watch(self)
 
@@ -142,6 +146,11 @@ class CachedSessions(Watcher):
     forget = changed
     """For who has just changed a session and does not wait until the store tells."""
 
+    def all_changed(self) -> None:
+        """Drop all copies, and those as well that may be served as stale."""
+        self.trust(self._trusted)
+        self._unverified.clear()
+
     def trust(self, trusted: bool) -> None:
         """Keep copies only while changes are heard; those of before are true no longer for sure."""
         if trusted:
@@ -178,6 +187,10 @@ class CachedSessions(Watcher):
         """Return the session's key."""
         return session.key
 
+    def told_under(self, session: Session) -> tuple[SessionKey, ...]:
+        """Return the session's key."""
+        return (session.key,)
+
     def steady(self, key: SessionKey) -> str:
         """Return what stays the same for a session while its token does."""
         return key
@@ -206,12 +219,19 @@ class CachedSessions(Watcher):
                 if self._loads:
                     loop.call_later(_TOGETHER, self._send)
                 else:
-                    loop.call_soon(self._send)
+                    loop.call_soon(self._gather, 0)
             self._unsent.append(question)
         # One future for each who waits: who gives up must not take the answer from the others.
         answer: asyncio.Future[Held | None] = loop.create_future()
         question.waiting.append(answer)
         return await answer
+
+    def _gather(self, before: int) -> None:
+        """Send what is wanted once a turn of the loop brings nothing more."""
+        if before < len(self._unsent) < _MOST:
+            asyncio.get_running_loop().call_soon(self._gather, len(self._unsent))
+        else:
+            self._send()
 
     def _send(self) -> None:
         if not self._unsent:
@@ -227,7 +247,7 @@ class CachedSessions(Watcher):
 
     def _loaded(self, task: asyncio.Task[None]) -> None:
         self._loads.discard(task)
-        self._send()
+        self._gather(0)
 
     async def _load(self, questions: list[_Question]) -> None:
         asked_at = self._clock()
@@ -244,7 +264,7 @@ class CachedSessions(Watcher):
         now = self._wall()
         for question, session in zip(questions, sessions, strict=True):
             key = question.key
-            held = None if session is None or is_over(session, now) else Held(session)
+            held = None if session is None or is_over(session, now) else self._held(session)
             if self._strike(question):
                 if held is None:
                     self._absent.add(key, self._clock())
@@ -255,6 +275,9 @@ class CachedSessions(Watcher):
             for answer in question.waiting:
                 if not answer.done():
                     answer.set_result(held)
+
+    def _held(self, session: Session) -> Held:
+        return Held(session) if self._recall is None else self._recall.held(session)
 
     def _fail(self, questions: list[_Question], exc: Exception) -> None:
         for question in questions:

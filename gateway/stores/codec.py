@@ -45,6 +45,46 @@ class CurrentCodec:
         self.decode = codec.decode
 
 
+class RememberingCodec:
+    """Another codec, which opens a record once: the same bytes are the same session, as an object.
+
+    For who reads the store at every request: what the store says counts always, and what it said
+    before saves nothing but the work of understanding it again.
+
+    Args:
+        most: How many records are remembered; longer ones than ``longest`` bytes never are.
+    """
+
+    def __init__(self, codec: Codec, *, most: int = 10_000, longest: int = 2048) -> None:
+        self.encode = codec.encode
+        self._decode = codec.decode
+        self._most = most
+        self._longest = longest
+        self._opened: dict[SessionKey, tuple[bytes, Session]] = {}
+
+    def decode(
+        self, key: SessionKey, payload: bytes, touched_at: float, expires_at: float
+    ) -> Session:
+        """Return the session in a record."""
+        known, session = self._opened.get(key, _NOTHING)
+        if (
+            session is not None
+            and known == payload
+            and session.touched_at == touched_at
+            and session.expires_at == min(expires_at, session.ends_at)
+        ):
+            return session
+        session = self._decode(key, payload, touched_at, expires_at)
+        if len(payload) <= self._longest:
+            if len(self._opened) >= self._most:
+                self._opened.clear()
+            self._opened[key] = (payload, session)
+        return session
+
+
+_NOTHING: tuple[bytes, None] = (b"", None)
+
+
 def codec_for(secrets: Sequence[str], *, encrypt: bool) -> Codec:
     """Return what turns sessions into records.
 

@@ -6,13 +6,11 @@ sign-in, another process.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from os import urandom
 from typing import Any
-from weakref import WeakValueDictionary
 
 from gateway.errors import StoreUnavailable
 from gateway.formats.token import (
@@ -24,47 +22,13 @@ from gateway.formats.token import (
     new_token,
 )
 from gateway.model import ANONYMOUS, Lifetime, Renewal, Session, SessionId, SessionKey, Token, User
-from gateway.rules.sessions import born, left_behind, renewed, same_rights, with_roles
+from gateway.rules.sessions import born, left_behind, renewed, with_roles
+from gateway.stores.begun import Begun, Changed, Visit
+from gateway.stores.changing import Changing
+from gateway.stores.ending import end, keys_of, others_of
 from gateway.stores.protocol import SessionStore
 
 _TRIES = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
-    """A session, and the token that opens it, which nobody keeps but the browser."""
-
-    session: Session
-    token: Token = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
-    """A session as it is after a change, and its new token, where it got one."""
-
-    session: Session
-    begun: Begun | None = None
-    """What the browser is to be given; None: its token stays."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
-    """From where a session begins."""
-
-    device: str = ""
-    """``User-Agent``, as it came."""
-    address: str = ""
-
-
-class _Turn:
-    """Whose turn it is to change a session; there as long as somebody waits for it."""
-
-    __slots__ = ("__weakref__", "lock", "session")
-
-    def __init__(self, session: Session) -> None:
-        self.lock = asyncio.Lock()
-        self.session = session
-        """Under its last id: those who wait may know an older one."""
 
 
 class Keeper:
@@ -101,7 +65,9 @@ class Keeper:
         self._key_for = key_for
         self._wall = wall
         self._random = random
-        self._turns: WeakValueDictionary[SessionId, _Turn] = WeakValueDictionary()
+        self._changing = Changing(
+            store, key_for=key_for, new_token=self._new_token, new_id=self._new_id
+        )
 
     # --- one browser -------------------------------------------------------------------------
 
@@ -168,23 +134,7 @@ class Keeper:
             to: Returns what becomes of the session as it is now. May be asked again, about a
                 session that has changed meanwhile.
         """
-        turn = self._turns.setdefault(session.id, _Turn(session))
-        async with turn.lock:
-            for _ in range(_TRIES):
-                now = await self._now(turn.session)
-                if now is None:
-                    return None
-                user, data = await to(now)
-                if user == now.user and data == now.data:
-                    return Changed(session=now)
-                if same_rights(user, now.user):
-                    new = replace(now, user=user, data=data)
-                    if await self._store.update(new):
-                        return Changed(session=new)
-                elif begun := await self._with_other_rights(now, user, data):
-                    turn.session = begun.session
-                    return Changed(session=begun.session, begun=begun)
-        raise StoreUnavailable("a session changes faster than it can be changed")
+        return await self._changing.change(session, to)
 
     async def end(self, key: SessionKey) -> bool:
         """End the session that a token opens, wherever a renewal has moved it; True: it lived."""
@@ -232,7 +182,7 @@ class Keeper:
             sessions = [session for session in sessions if session.id != spare]
             if not sessions:
                 return ended
-            await self._store.delete_many(await self._keys(sessions))
+            await self._store.delete_many(await keys_of(self._store, sessions))
             ended += len(sessions)
         raise StoreUnavailable("sessions begin faster than they can be ended")
 
@@ -251,41 +201,16 @@ class Keeper:
             if not waiting:
                 return list(changed.values())
             for session in waiting:
-                new = with_roles(session, roles, new_session_id(self._random(ID_BYTES)))
+                new = with_roles(session, roles, self._new_id())
                 if await self._store.replace(session, new):
                     changed[new.id] = new
-                    if new.renewal is Renewal.AT_ONCE:
-                        left = await self._keys([new])
-                        await self._store.delete_many([key for key in left if key != new.key])
+                    if new.renewal is Renewal.AT_ONCE and (
+                        others := await others_of(self._store, new)
+                    ):
+                        await self._store.delete_many(others)
         raise StoreUnavailable("sessions begin faster than they can be changed")
 
     # --- parts -------------------------------------------------------------------------------
-
-    async def _now(self, session: Session) -> Session | None:
-        """Return what a session is by now, wherever a new token has moved it."""
-        found = await self._at(session.key)
-        if found is not None and found.replaced_by is not None:
-            found = await self._at(found.replaced_by)
-        return await self._store.find(session.id) if found is None else found
-
-    async def _with_other_rights(
-        self, session: Session, user: User, data: Mapping[str, Any]
-    ) -> Begun | None:
-        token = self._new_token()
-        new = replace(
-            renewed(session, self._key_for(token)),
-            id=new_session_id(self._random(ID_BYTES)),
-            user=user,
-            data=data,
-        )
-        if not await self._store.replace(session, new):
-            return None
-        if session.replaces is not None:
-            # Something may still answer there, with the rights that it had.
-            await self._store.delete_many(
-                [key for key in await self._keys([session]) if key != session.key]
-            )
-        return Begun(session=new, token=token)
 
     async def _create(
         self,
@@ -303,7 +228,7 @@ class Keeper:
         session = born(
             user,
             self._key_for(token),
-            new_session_id(self._random(ID_BYTES)),
+            self._new_id(),
             lifetime,
             now=self._wall(),
             data=data,
@@ -315,33 +240,14 @@ class Keeper:
         return Begun(session=session, token=token)
 
     async def _end(self, session: Session) -> None:
-        found: Session | None = session
-        for _ in range(_TRIES):
-            if found is None:
-                return
-            await self._store.delete_many(await self._keys([found]))
-            # A renewal at this very moment has moved it to a key that was not known yet.
-            found = await self._store.find(session.id)
-        raise StoreUnavailable("a session is renewed faster than it can be ended")
-
-    async def _keys(self, sessions: Iterable[Session]) -> list[SessionKey]:
-        """Return every key under which something of these sessions answers."""
-        seen: dict[SessionKey, None] = {}
-        asked = list(sessions)
-        while asked:
-            seen.update((session.key, None) for session in asked)
-            others = {
-                key
-                for session in asked
-                for key in (session.replaces, session.replaced_by)
-                if key is not None and key not in seen
-            }
-            asked = [one for one in await self._store.load(list(others)) if one] if others else []
-        return list(seen)
+        await end(self._store, session)
 
     async def _at(self, key: SessionKey) -> Session | None:
         [session] = await self._store.load([key])
         return session
+
+    def _new_id(self) -> SessionId:
+        return new_session_id(self._random(ID_BYTES))
 
     def _new_token(self) -> Token:
         if self._operators is not None:

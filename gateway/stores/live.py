@@ -52,6 +52,11 @@ class LiveSessions(Protocol):
         """Return a key for a session that was not only presented: given, or renewed, since."""
         ...
 
+    def told_under(self, session: Session) -> tuple[SessionKey, ...]:
+        """Return under which keys a store tells of what concerns a session; its own is among
+        them."""
+        ...
+
     def steady(self, key: SessionKey) -> str:
         """Return what stays the same for a session, as far as its cookie says; or nothing."""
         ...

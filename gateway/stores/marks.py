@@ -57,30 +57,40 @@ class Marks:
         return await self._put(record)
 
     async def change(
-        self, user_id: str, provider: str, change: Callable[[NotBefore], NotBefore]
+        self,
+        user_id: str,
+        provider: str,
+        change: Callable[[NotBefore, float], NotBefore],
+        *,
+        after: float = 0.0,
     ) -> not_before.Marks:
         """Change what is known about a user's sessions; return it.
 
         The record is there from the first sign-in on: that one is changed, everybody hears of at
         once; not so, on some stores, that one is made.
+
+        Args:
+            change: Given the moment that this counts as, too.
+            after: When something began, by another clock perhaps, that this comes after.
         """
         key, now, max_age = not_before.user_key(user_id), self._wall(), self._max_age
         for _ in range(_TRIES):
             [there] = await self._store.load([key])
             before = not_before.marks_of(there)
-            after = before | {provider: change(before.get(provider, NotBefore()))}
-            if there is not None and after == before and there.ends_at >= now + max_age:
+            moment = not_before.moment(before, max(now, after))
+            new = before | {provider: change(before.get(provider, NotBefore()), moment)}
+            if there is not None and new == before and there.ends_at >= now + max_age:
                 return before
             # Twice: so that not every sign-in has to prolong it.
-            new = not_before.user_record(
+            record = not_before.user_record(
                 key,
                 new_session_id(self._random(ID_BYTES)),
-                after,
+                new,
                 now=now,
                 ends_at=now + 2 * max_age,
             )
-            if await (self._put(new) if there is None else self._store.replace(there, new)):
-                return after
+            if await (self._put(record) if there is None else self._store.replace(there, record)):
+                return new
         raise StoreUnavailable("what is known of a user's sessions changes too fast")
 
     async def _put(self, record: Session) -> bool:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
+from gateway.errors import StoreUnavailable
 from gateway.model import Session, SessionId, SessionKey
 from gateway.rules.sessions import is_over
 from gateway.stores.protocol import Watcher
@@ -44,19 +45,22 @@ class MemoryStore:
 
     async def create(self, session: Session) -> None:
         """Keep a new session, and forget a few that have expired."""
+        self._check(session.key)
         self._put(session)
         self._tell(session.key)
         self._sweep()
 
-    async def touch(self, session: Session) -> None:
+    async def touch(self, session: Session) -> bool:
         """Move the expiry of a session that is still there."""
         kept = self._live(session.key)
-        if kept is not None and kept.touched_at <= session.touched_at:
-            self._sessions[session.key] = replace(
-                kept,
-                touched_at=session.touched_at,
-                expires_at=min(session.expires_at, kept.ends_at),
-            )
+        if kept is None or kept.touched_at > session.touched_at:
+            return False
+        self._sessions[session.key] = replace(
+            kept,
+            touched_at=session.touched_at,
+            expires_at=min(session.expires_at, kept.ends_at),
+        )
+        return True
 
     async def update(self, session: Session) -> bool:
         """Write a session anew, but for its key, ids and times."""
@@ -77,6 +81,8 @@ class MemoryStore:
         """Put one session in another's place."""
         if self._same(old) is None:
             return False
+        if new.key != old.key:
+            self._check(new.key)
         self._remove(old.key)
         self._put(new)
         if left is not None:
@@ -126,6 +132,11 @@ class MemoryStore:
         """Return what is kept of this very session, if it lives and was not replaced."""
         kept = self._live(session.key)
         return kept if kept is not None and self._keys.get(session.id) == session.key else None
+
+    def _check(self, key: SessionKey) -> None:
+        if self._live(key) is not None:
+            raise StoreUnavailable("there is a session under a new one's key")
+        self._remove(key)
 
     def _tell(self, key: SessionKey) -> None:
         for watcher in self._watchers:

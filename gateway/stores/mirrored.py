@@ -55,10 +55,10 @@ class MirroredSessions:
         await self._ours.create(session)
         await self._add(session)
 
-    async def touch(self, session: Session) -> None:
+    async def touch(self, session: Session) -> bool:
         """Move the expiry of a session that is still there, for both."""
         await self._rows.move(session.key, min(session.expires_at, session.ends_at))
-        await self._ours.touch(session)
+        return await self._ours.touch(session)
 
     async def update(self, session: Session) -> bool:
         """Write anew what the app does not know of a session."""
@@ -135,6 +135,9 @@ class _Teller(Watcher):
 
     def changed(self, key: SessionKey) -> None:
         self._watcher.changed(key)
+
+    def all_changed(self) -> None:
+        self._watcher.all_changed()
 
     def trust(self, trusted: bool) -> None:
         """Say nothing: of what the app changes we do not hear."""

@@ -27,8 +27,9 @@ class Nowhere:
     async def create(self, session: Session) -> None:
         """Keep nothing."""
 
-    async def touch(self, session: Session) -> None:
-        """Change nothing."""
+    async def touch(self, session: Session) -> bool:
+        """Change nothing: nothing is there."""
+        return False
 
     async def update(self, session: Session) -> bool:
         """Change nothing: nothing is there."""

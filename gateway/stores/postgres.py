@@ -36,7 +36,7 @@ _CREATE = f"INSERT INTO gateway_sessions ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5
 # Of two touches the later one counts, in whatever order they arrive.
 _TOUCH = (
     "UPDATE gateway_sessions SET touched_at = $2, expires_at = least($3, ends_at)"
-    " WHERE key = $1 AND touched_at <= $2 AND expires_at > $4"
+    " WHERE key = $1 AND touched_at <= $2 AND expires_at > $4 RETURNING true"
 )
 _UPDATE = (
     "UPDATE gateway_sessions SET record = $3 WHERE key = $1 AND id = $2 AND expires_at > $4"
@@ -120,12 +120,13 @@ class PostgresStore:
         await self._connections.run(lambda connection: connection.execute(_CREATE, *row))
         self._changes.tell(session.key)
 
-    async def touch(self, session: Session) -> None:
+    async def touch(self, session: Session) -> bool:
         """Move the expiry of a session that is still there."""
         values = (session.key, session.touched_at, session.expires_at, self._wall())
-        await self._connections.run(
-            lambda connection: connection.execute(_TOUCH, *values), again=True
+        touched = await self._connections.run(
+            lambda connection: connection.fetchval(_TOUCH, *values), again=True
         )
+        return bool(touched)
 
     async def update(self, session: Session) -> bool:
         """Write a session anew, but for its key, ids and times."""

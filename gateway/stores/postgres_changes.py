@@ -103,8 +103,8 @@ class Changes:
         if key:
             self.tell(SessionKey(key))
         else:  # TRUNCATE
-            self._trust(False)
-            self._trust(True)
+            for watcher in self._watchers:
+                watcher.all_changed()
 
     def _trust(self, trusted: bool) -> None:
         if trusted or self._heard:

@@ -21,6 +21,11 @@ class Watcher(Protocol):
         before.
         """
 
+    def all_changed(self) -> None:
+        """All sessions were changed or removed at once: nothing of before is true, not even as far
+        as who asked for it would put up with.
+        """
+
     def trust(self, trusted: bool) -> None:
         """Say whether changes are heard at all. From True on, they are; on False, copies count as
         unverified, and those made before the next True must be thrown away.
@@ -74,11 +79,12 @@ class LookupStore(Protocol):
         """
         ...
 
-    async def touch(self, session: Session) -> None:
-        """Move ``touched_at`` and ``expires_at`` of a session that is still there.
+    async def touch(self, session: Session) -> bool:
+        """Move ``touched_at`` and ``expires_at`` of a session that is still there; True if done.
 
         Never brings back one that was deleted, and changes nothing else of it.
         """
+        ...
 
     async def find(self, session_id: SessionId) -> Session | None:
         """Return the live session with this public id; None also where none is looked up by it."""
@@ -98,7 +104,10 @@ class SessionStore(LookupStore, Protocol):
     """
 
     async def create(self, session: Session) -> None:
-        """Keep a new session until ``expires_at``."""
+        """Keep a new session until ``expires_at``.
+
+        Where there is one under its key, that one stays, and this raises ``StoreUnavailable``.
+        """
 
     async def update(self, session: Session) -> bool:
         """Write anew what is kept of a session, but for its key, ids and times; True if it was
@@ -115,7 +124,7 @@ class SessionStore(LookupStore, Protocol):
 
         Done only if what lies under ``old.key`` is alive, has ``old.id``, and was not replaced
         itself: of many who try at once, one succeeds. The new one may have the key of the old one,
-        or its id, or its user, or none of them.
+        or its id, or its user, or none of them; not the key of a third, as with ``create``.
 
         Args:
             left: What stays under the old key (which it has, too) until its own ``expires_at``;

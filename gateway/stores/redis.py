@@ -77,13 +77,13 @@ class RedisStore:
         """Keep a new session until it expires."""
         now = self._wall()
         await self._run(layout.index(session, now))
-        value = layout.value(self._codec, session)
-        await self._run([layout.put(session, value, now)])
+        await self._put(session, layout.value(self._codec, session), now)
         self._changes.tell(session.key)
 
-    async def touch(self, session: Session) -> None:
+    async def touch(self, session: Session) -> bool:
         """Move the expiry of a session that is still there."""
-        await self._run([layout.touch(session, self._wall())])
+        [done] = await self._run([layout.touch(session, self._wall())])
+        return bool(done)
 
     async def update(self, session: Session) -> bool:
         """Write a session anew, but for its key, ids and times."""
@@ -114,7 +114,7 @@ class RedisStore:
         if same_key:
             done = await self._give_way(old, value, new.expires_at - now)
         else:
-            await self._run([layout.put(new, value, now)])
+            await self._put(new, value, now)
             seconds = max(left.expires_at - now, _MARKED_FOR)
             done = await self._give_way(old, layout.value(self._codec, left), seconds)
         gone, stays = (old, new) if done else (new, old)
@@ -159,12 +159,11 @@ class RedisStore:
 
     async def of_user(self, user_id: str) -> list[Session]:
         """Return a user's live sessions, the newest first."""
-        name = layout.user_name(user_id)
-        [members] = await self._run([("ZRANGE", name, 0, -1)])
+        [members] = await self._run([("ZRANGE", layout.user_name(user_id), 0, -1)])
         keys = [SessionKey(member.decode()) for member in members]
         live: list[Session] = []
         for start in range(0, len(keys), _PAGE):
-            live += await self._page(name, keys[start : start + _PAGE])
+            live += await self._page(user_id, keys[start : start + _PAGE])
         return sorted(live, key=lambda session: session.created_at, reverse=True)
 
     async def all(self) -> AsyncIterator[Session]:
@@ -186,13 +185,20 @@ class RedisStore:
         """Tell this watcher of every change, whoever makes it."""
         self._changes.watch(watcher)
 
-    async def _page(self, name: str, keys: Sequence[SessionKey]) -> list[Session]:
+    async def _put(self, session: Session, value: bytes, now: float) -> None:
+        [done] = await self._run([layout.put(session, value, now)])
+        if done is None:
+            [there] = await self._values([session.key])
+            if there != value:  # else by a try whose answer was lost
+                raise StoreUnavailable("Redis: there is a session under a new one's key")
+
+    async def _page(self, user_id: str, keys: Sequence[SessionKey]) -> list[Session]:
         values = await self._values(keys)
         absent = [key for key, value in zip(keys, values, strict=True) if value is None]
         if litter := self._litter(absent):
-            await self._run([("ZREM", name, *litter)])
+            await self._run([("ZREM", layout.user_name(user_id), *litter)])
         sessions = filter(None, map(self._session, keys, values))
-        return [session for session in sessions if session.replaced_by is None]
+        return [s for s in sessions if s.replaced_by is None and s.user.id == user_id]
 
     def _litter(self, absent: Sequence[SessionKey]) -> list[SessionKey]:
         # Seen twice with a pause between: one that is just being made is in the list before it is

@@ -72,10 +72,10 @@ class Changes:
         for watcher in self._watchers:
             watcher.changed(key)
 
-    def doubt(self) -> None:
+    def tell_all(self) -> None:
         """Let no copy from before this moment count as true."""
-        self._distrust()
-        self._judge()
+        for watcher in self._watchers:
+            watcher.all_changed()
 
     async def close(self) -> None:
         """Stop. Safe to call twice."""
@@ -136,7 +136,7 @@ class Changes:
         if message[0] != b"invalidate":
             return
         if message[1] is None:  # FLUSHALL, FLUSHDB
-            self.doubt()
+            self.tell_all()
             return
         for raw in message[1]:
             name = raw.decode(errors="replace").removeprefix(self._prefix)

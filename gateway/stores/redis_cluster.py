@@ -9,14 +9,14 @@ from itertools import count
 from typing import Any
 
 from gateway.rules.redis_urls import RedisUrl
-from gateway.stores.redis_layout import SCRIPTS
 from gateway.stores.redis_link import Address, Command, Refused
 from gateway.stores.redis_node import Node
+from gateway.stores.redis_script import Script
 from gateway.stores.redis_servers import PAUSE, greeting
+from gateway.stores.redis_slot_map import STATE, SlotMap, best_map, is_well, map_of
 from gateway.stores.redis_slots import SLOTS, redirection, slot
 
 _REDIRECTIONS = 4
-_ASKED_AT_ONCE = 3
 _VISITED_FOR = 60.0
 
 
@@ -27,7 +27,7 @@ class Cluster:
     """
 
     # A primary that is cut off from most others must not be believed: another one has taken over.
-    heartbeat: Command = ("CLUSTER", "INFO")
+    heartbeat: Command = STATE
 
     def __init__(self, url: RedisUrl, timeout: float) -> None:
         self._seeds = url.hosts
@@ -44,7 +44,7 @@ class Cluster:
 
     def is_well(self, answer: Any) -> bool:
         """Whether the server sees a Cluster that works."""
-        return isinstance(answer, bytes) and b"cluster_state:ok" in answer
+        return is_well(answer)
 
     def primaries(self) -> Sequence[Node]:
         """Return the servers that own slots, and those that are about to."""
@@ -168,8 +168,8 @@ class Cluster:
         self._visited[node] = asyncio.get_running_loop().time() + _VISITED_FOR
         if news:
             self._tell()
-        if command[0] == "EVALSHA":  # as a whole: a second try would have to ask again
-            command = ("EVAL", SCRIPTS[str(command[1])], *command[2:])
+        if isinstance(command[1], Script):  # as a whole: a second try would have to ask again
+            command = ("EVAL", command[1].text, *command[2:])
         return (await node.run([("ASKING",), command]))[1]
 
     def _tell(self) -> None:
@@ -191,7 +191,7 @@ class Cluster:
         clock = asyncio.get_running_loop().time
         if clock() < self._next_refresh:
             return
-        owners = await self._look()
+        owners = self._owners_in(await best_map({*self._nodes, *self._seeds}, self._map))
         self._next_refresh = clock() + PAUSE
         visited = {node: until for node, until in self._visited.items() if until > clock()}
         if owners == self._owners and visited == self._visited:
@@ -205,49 +205,19 @@ class Cluster:
                 task.add_done_callback(self._closing.discard)
         self._tell()
 
-    async def _look(self) -> list[Node]:
-        known = list({*self._nodes, *self._seeds})
-        random.shuffle(known)
-        error: Exception = ConnectionError("no server of the Cluster answers")
-        poor: list[Node] = []
-        for start in range(0, len(known), _ASKED_AT_ONCE):
-            chosen = known[start : start + _ASKED_AT_ONCE]
-            asked = [asyncio.create_task(self._map(address)) for address in chosen]
-            try:
-                for answer in asyncio.as_completed(asked):
-                    try:
-                        well, owners = await answer
-                    except (OSError, Refused) as exc:
-                        error = exc
-                        continue
-                    if well:
-                        return owners
-                    poor = owners
-            finally:
-                for task in asked:
-                    task.cancel()
-                await asyncio.wait(asked)
-        if not poor:
-            raise error
-        return poor
-
-    async def _map(self, address: Address) -> tuple[bool, list[Node]]:
+    async def _map(self, address: Address) -> SlotMap:
         node = self._nodes.get(address) or Node(address, self._greeting, self._timeout)
         try:
             async with asyncio.timeout(self._timeout / 2):
-                state, ranges = await node.run([self.heartbeat, ("CLUSTER", "SLOTS")])
+                return await map_of(node)
         finally:
             if self._nodes.get(address) is not node:
                 await node.close()
-        for answer in (state, ranges):
-            if isinstance(answer, Refused):
-                raise answer
+
+    def _owners_in(self, found: SlotMap) -> list[Node]:
         owners: list[Node | None] = [None] * SLOTS
-        for first, last, (host, port, *_), *_ in ranges:
-            owner = self._node((host.decode() if host else address[0], port))
-            owners[first : last + 1] = [owner] * (last + 1 - first)
-        if not any(owners):
-            raise ConnectionError("the server is in no Cluster")
+        for first, last, address in found.ranges:
+            owners[first : last + 1] = [self._node(address)] * (last + 1 - first)
         # Slots that nobody owns: whoever is asked says so itself.
         someone = next(filter(None, owners))
-        return self.is_well(state), [owner or someone for owner in owners]
+        return [owner or someone for owner in owners]

@@ -7,16 +7,21 @@ from gateway.stores.redis_cluster import Cluster
 from gateway.stores.redis_sentinel import NamedBySentinels
 from gateway.stores.redis_servers import OneServer, Servers
 
+_SHARE = 0.9
+"""Of the time that a request has, for one server: its silence must be noticed, and the connection
+given up, before nobody waits for it any more."""
+
 
 def open_servers(url: RedisUrl, timeout: float) -> Servers:
     """Return what knows which server to ask; connections are made when they are needed.
 
     Args:
-        timeout: Seconds that a server may take to answer.
+        timeout: Seconds that a request may take, whatever it needs.
 
     Raises:
         ValueError: A file for TLS cannot be used.
     """
+    timeout *= _SHARE
     match url.deployment:
         case Deployment.SENTINEL:
             return NamedBySentinels(url, timeout)

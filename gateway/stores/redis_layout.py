@@ -7,12 +7,12 @@ lie on different servers.
 from __future__ import annotations
 
 import math
-from hashlib import sha1
 
 from gateway.errors import CorruptRecord
 from gateway.model import Session, SessionId, SessionKey
 from gateway.stores.protocol import Codec
 from gateway.stores.redis_link import Command
+from gateway.stores.redis_script import Script
 
 PREFIX = "gateway:session:"
 
@@ -24,20 +24,20 @@ _HEADER = 2 * _TIME
 # Adds a session to a user's list, which lives as long as the last of them may. What should have
 # ended by now goes. Times count from our own clock: that of Redis may go wrong. (PEXPIRE with GT
 # would need Redis 7, and would leave a new list without end.)
-_ENLIST = """
+_ENLIST = Script("""
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
 local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
 if not last then return 0 end
 return redis.call('PEXPIRE', KEYS[1], string.format('%.0f', last - ARGV[3]))
-"""
+""")
 # An id leads to the keys under which its session may be: two while its token is renewed.
-_LEAD = """
+_LEAD = Script("""
 local keys = redis.call('GET', KEYS[1])
 if keys and not string.find(keys, ARGV[1], 1, true) then keys = keys .. ' ' .. ARGV[1] end
 return redis.call('SET', KEYS[1], keys or ARGV[1], 'PX', ARGV[2])
-"""
-_UNLEAD = """
+""")
+_UNLEAD = Script("""
 local keys = redis.call('GET', KEYS[1])
 if not keys then return 0 end
 local left = {}
@@ -45,9 +45,9 @@ for key in string.gmatch(keys, '%S+') do if key ~= ARGV[1] then left[#left + 1] 
 if #left == 0 then return redis.call('DEL', KEYS[1]) end
 redis.call('SET', KEYS[1], table.concat(left, ' '), 'KEEPTTL')
 return 1
-"""
+""")
 # GETRANGE of a key that is gone is empty. Of two touches the later one counts.
-_TOUCH = """
+_TOUCH = Script("""
 local touched = tonumber(redis.call('GETRANGE', KEYS[1], 0, 19))
 local expires = tonumber(redis.call('GETRANGE', KEYS[1], 20, 39))
 if not touched or touched > tonumber(ARGV[1]) then return 0 end
@@ -55,38 +55,23 @@ if not expires or expires <= tonumber(ARGV[4]) then return 0 end
 redis.call('SETRANGE', KEYS[1], 0, ARGV[1] .. ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
-"""
+""")
 # Both write only over the record that was read: whoever changed or ended it meanwhile comes first.
-_UPDATE = """
+_UPDATE = Script("""
 if redis.call('GETRANGE', KEYS[1], 40, -1) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], redis.call('GETRANGE', KEYS[1], 0, 39) .. ARGV[2], 'KEEPTTL')
 return 1
-"""
-_SWAP = """
+""")
+_SWAP = Script("""
 if redis.call('GETRANGE', KEYS[1], 40, -1) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
-"""
-_TAKE = """
+""")
+_TAKE = Script("""
 local value = redis.call('GET', KEYS[1])
 redis.call('DEL', KEYS[1])
 return value
-"""
-
-_NAMES = {
-    text: sha1(text.encode(), usedforsecurity=False).hexdigest()
-    for text in (
-        _ENLIST,
-        _LEAD,
-        _UNLEAD,
-        _TOUCH,
-        _UPDATE,
-        _SWAP,
-        _TAKE,
-    )
-}
-SCRIPTS = {name: text for text, name in _NAMES.items()}
-"""Every script by the name under which Redis remembers it."""
+""")
 
 
 def read(codec: Codec, key: SessionKey, value: bytes) -> Session:
@@ -116,19 +101,19 @@ def name(key: SessionKey) -> str:
 
 
 def put(session: Session, value: bytes, now: float) -> Command:
-    """Keep a value until its session expires."""
-    return ("SET", name(session.key), value, "PX", _left(session.expires_at, now))
+    """Keep a value until its session expires, where there is none."""
+    return ("SET", name(session.key), value, "PX", _left(session.expires_at, now), "NX")
 
 
 def take(key: SessionKey) -> Command:
     """End a session, and answer with its value."""
-    return ("EVALSHA", _NAMES[_TAKE], 1, name(key))
+    return ("EVALSHA", _TAKE, 1, name(key))
 
 
 def touch(session: Session, now: float) -> Command:
     """Move the expiry of a session that is still there."""
     return (
-        *("EVALSHA", _NAMES[_TOUCH], 1, name(session.key)),
+        *("EVALSHA", _TOUCH, 1, name(session.key)),
         *(_digits(session.touched_at), _digits(session.expires_at)),
         *(_left(session.expires_at, now), _digits(now)),
     )
@@ -136,30 +121,28 @@ def touch(session: Session, now: float) -> Command:
 
 def update(key: SessionKey, before: bytes, after: bytes) -> Command:
     """Put one record in another's place, if that is still there; the times stay."""
-    return ("EVALSHA", _NAMES[_UPDATE], 1, name(key), before, after)
+    return ("EVALSHA", _UPDATE, 1, name(key), before, after)
 
 
 def swap(key: SessionKey, before: bytes, value: bytes, seconds: float) -> Command:
     """Put a value in a record's place, if that is still there, for so many seconds."""
-    return ("EVALSHA", _NAMES[_SWAP], 1, name(key), before, value, _left(seconds, 0.0))
+    return ("EVALSHA", _SWAP, 1, name(key), before, value, _left(seconds, 0.0))
 
 
 def index(session: Session, now: float) -> list[Command]:
     """Write down where a session is about to be: by its id, and in its user's list."""
     left = _left(session.ends_at, now)
-    commands: list[Command] = [
-        ("EVALSHA", _NAMES[_LEAD], 1, id_name(session.id), session.key, left)
-    ]
+    commands: list[Command] = [("EVALSHA", _LEAD, 1, id_name(session.id), session.key, left)]
     if not session.anonymous:
         ends, by = math.ceil(session.ends_at * 1000), math.ceil(now * 1000)
         user = user_name(session.user.id)
-        commands.append(("EVALSHA", _NAMES[_ENLIST], 1, user, session.key, ends, by))
+        commands.append(("EVALSHA", _ENLIST, 1, user, session.key, ends, by))
     return commands
 
 
 def unindex(session: Session) -> list[Command]:
     """Forget where a session was."""
-    commands: list[Command] = [("EVALSHA", _NAMES[_UNLEAD], 1, id_name(session.id), session.key)]
+    commands: list[Command] = [("EVALSHA", _UNLEAD, 1, id_name(session.id), session.key)]
     if not session.anonymous:
         commands.append(("ZREM", user_name(session.user.id), session.key))
     return commands

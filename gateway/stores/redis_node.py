@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.stores.redis_layout import SCRIPTS
 from gateway.stores.redis_link import Address, Command, Greeting, RedisLink, Refused, connect
+from gateway.stores.redis_script import Script
 
 
 class Node:
@@ -47,8 +47,9 @@ class Node:
         # A script that Redis does not know (yet, or any more) is sent as a whole.
         for index, answer in enumerate(answers):
             if isinstance(answer, Refused) and answer.code == "NOSCRIPT":
-                _, digest, *rest = commands[index]
-                [answers[index]] = await self.run([("EVAL", SCRIPTS[str(digest)], *rest)])
+                _, script, *rest = commands[index]
+                if isinstance(script, Script):
+                    [answers[index]] = await self.run([("EVAL", script.text, *rest)])
         return answers
 
     async def scan(self, cursor: int, pattern: str, count: int) -> tuple[int, set[str]]:

@@ -18,7 +18,6 @@ import msgspec
 from gateway.errors import SessionTooLarge, StoreUnavailable
 from gateway.formats import chunks, sealed
 from gateway.formats.cookie_seal import CookieSeal
-from gateway.formats.token import ID_BYTES, new_session_id
 from gateway.model import (
     Lifetime,
     Renewal,
@@ -32,7 +31,8 @@ from gateway.model import (
 from gateway.rules import not_before
 from gateway.rules.not_before import EVERY_PROVIDER
 from gateway.rules.sessions import born, same_rights, touched
-from gateway.stores.keeper import Begun, Changed, Keeper, Visit
+from gateway.stores.begun import Begun, Changed, Visit
+from gateway.stores.keeper import Keeper
 from gateway.stores.marks import Marks
 from gateway.stores.protocol import SessionStore
 from gateway.stores.sealed_sessions import SealedSessions
@@ -87,10 +87,13 @@ class SealedKeeper(Keeper):
             if self._sessions is not None:
                 self._sessions.moved(new)
             return begun
+        there, of_user = await self._store.load([mine.key, not_before.user_key(mine.user.id)])
+        since = not_before.since_when_moved(mine, there, of_user)
+        if since is None:
+            return None
         handle = self._random(sealed.HANDLE_BYTES)
-        new = replace(new, handle=handle, key=sealed.key_for(handle))
+        new = replace(new, handle=handle, key=sealed.key_for(handle), since=since)
         token = self._seal(new)
-        [there] = await self._store.load([mine.key])
         if not await self._marks.end(mine, there, moved_to=new.key):
             return None
         kept = _listed(new)
@@ -113,9 +116,9 @@ class SealedKeeper(Keeper):
         user, data = await to(mine)
         if user == mine.user and data == mine.data:
             return Changed(session=mine)
-        new = replace(mine, user=user, data=data, renewal=Renewal.WITH_GRACE)
+        new = replace(mine, user=user, data=data, renewal=mine.renewal or Renewal.WITH_GRACE)
         if not same_rights(user, mine.user):
-            session_id = new_session_id(self._random(ID_BYTES))
+            session_id = self._new_id()
             new = replace(new, id=session_id, renewal=Renewal.AT_ONCE)
         begun = await self.renew(new)
         return None if begun is None else Changed(session=begun.session, begun=begun)
@@ -133,11 +136,10 @@ class SealedKeeper(Keeper):
         """End all sessions of a user, or all but one; return how many the store knew of."""
         spared = None if spare is None else await self.find(spare)
         keys = () if spared is None else (spared.key,)
-        now = self._wall()
         await self._marks.change(
             user_id,
             provider or EVERY_PROVIDER,
-            lambda mark: msgspec.structs.replace(mark, ended_at=now, spared=keys),
+            lambda mark, now: msgspec.structs.replace(mark, ended_at=now, spared=keys),
         )
         ended = 0
         for _ in range(_TRIES):
@@ -158,12 +160,15 @@ class SealedKeeper(Keeper):
         They count at once. Each gets a new cookie at its next request, and the old one is worth
         nothing from then on; unless the roles are the same.
         """
-        now = self._wall()
-        await self._marks.change(
+        whose = provider or EVERY_PROVIDER
+        sessions = await self.of_user(user_id, provider=provider)
+        marks = await self._marks.change(
             user_id,
-            provider or EVERY_PROVIDER,
-            lambda mark: msgspec.structs.replace(mark, roles=roles, roles_at=now),
+            whose,
+            lambda mark, now: msgspec.structs.replace(mark, roles=roles, roles_at=now),
+            after=max((session.created_at for session in sessions), default=0.0),
         )
+        now = marks[whose].roles_at
         changed: dict[SessionId, Session] = {}
         for _ in range(_TRIES):
             waiting = [
@@ -205,7 +210,7 @@ class SealedKeeper(Keeper):
         plain = born(
             user,
             sealed.key_for(handle),
-            new_session_id(self._random(ID_BYTES)),
+            self._new_id(),
             lifetime,
             now=now,
             data=data,
@@ -217,7 +222,7 @@ class SealedKeeper(Keeper):
         session = SealedSession(**values, handle=handle, since=now)
         self._seal(session)  # before anything is kept of what does not fit
         if not session.anonymous:
-            marks = await self._marks.change(user.id, user.provider, lambda mark: mark)
+            marks = await self._marks.change(user.id, user.provider, lambda mark, _: mark)
             session = replace(session, since=not_before.since(marks, user.provider, now))
         await self._store.create(_listed(session))
         return Begun(session=session, token=self._seal(session))

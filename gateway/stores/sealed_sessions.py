@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -18,11 +17,9 @@ from gateway.stores.cached import CachedSessions
 from gateway.stores.held import Held
 from gateway.stores.presented import InHand, Presented
 from gateway.stores.protocol import SessionStore, Watcher
+from gateway.stores.sealed_expiries import Expiries, later
 
 log = structlog.get_logger()
-
-_AGAIN = 10.0
-"""Seconds, at most, after which a browser that still presents an older cookie gets another one."""
 
 _Marks = tuple[Held | None, Held | None]
 """What the store has under the session's key and for its user."""
@@ -66,14 +63,7 @@ class SealedSessions(Watcher):
         self._young: dict[SessionKey, _Opened] = {}
         self._old: dict[SessionKey, _Opened] = {}
         self._half = max(1, max_entries // 2)
-        self._latest: dict[SessionKey, SealedSession] = {}
-        self._written: dict[SessionKey, float] = {}
-        # By the session and its cookie's age: who takes no newer one must not keep it from others.
-        self._given: dict[tuple[SessionKey, float], float] = {}
-        self._pause = min(
-            lifetime.update_age, lifetime.idle_timeout / 2
-        )  # as `sessions.due` has it
-        self._again = min(_AGAIN, self._pause / 10)
+        self._expiries = Expiries(lifetime, marks, most=2 * self._half)
         self._changes = 0
         if marks is not None:
             store.watch(self)
@@ -112,7 +102,7 @@ class SealedSessions(Watcher):
         held = self.peek(key, now)
         if held is not None:
             return held
-        as_sealed = self._open(key, now)
+        ring, as_sealed = self._ring, self._open(key, now)
         if as_sealed is None:
             return None
         asked = _asked(as_sealed)
@@ -123,6 +113,8 @@ class SealedSessions(Watcher):
             return None
         if any(mark is not None and mark.stale for mark in marks):
             return Held(session, stale=True)
+        if ring is not self._ring:  # what opened it may not be among the keys any more
+            return Held(session)
         if known is None or known.session != session:
             known = _Opened(session=session, as_sealed=as_sealed, asked=asked)
         known.marks = marks
@@ -135,7 +127,7 @@ class SealedSessions(Watcher):
         if not isinstance(session, SealedSession):
             return None
         now = self._wall()
-        session = self._later(session, self._latest.get(session.key))
+        session = self._expiries.latest(session)
         if self._marks is None:
             return None if is_over(session, now) else Held(session)
         marks = await self._ask(_asked(session), 0.0)
@@ -146,7 +138,7 @@ class SealedSessions(Watcher):
                 there = await self._marks.get(moved)
                 return None if there is None else await self.current(_as_listed(session, there))
             # Another process may have moved its expiry.
-            session = self._later(session, of_session.session)
+            session = later(session, of_session.session)
         judged = self._judge(session, marks)
         return None if judged is None or is_over(judged, now) else Held(judged)
 
@@ -162,18 +154,18 @@ class SealedSessions(Watcher):
         """Look again at what was opened, before it is believed again."""
         self._changes += 1
 
+    def all_changed(self) -> None:
+        """Look again at what was opened."""
+        self._changes += 1
+
     def trust(self, trusted: bool) -> None:
         """Look again at what was opened."""
         self._changes += 1
 
     def touch_soon(self, session: Session) -> Held:
         """Return the session as one whose cookie is to be renewed, unless that was just done."""
-        now, which = self._wall(), (session.key, session.touched_at)
-        if now - self._given.get(which, -math.inf) < self._again:
+        if not self._expiries.give(session, self._wall()):
             return Held(session)
-        if len(self._given) >= 2 * self._half:
-            self._given.clear()
-        self._given[which] = now
         return Held(replace(session, renewal=session.renewal or Renewal.WITH_GRACE))
 
     def slide(self, session: Session) -> Session:
@@ -185,17 +177,7 @@ class SealedSessions(Watcher):
 
     def moved(self, session: SealedSession) -> None:
         """Note a later expiry of a session."""
-        if len(self._latest) >= 2 * self._half:
-            self._latest.clear()
-            self._written.clear()
-        self._latest[session.key] = session
-        if self._marks is None:
-            return
-        # Many cookies of one session may be renewed; the store needs to hear of it once.
-        written = self._written.get(session.key, -math.inf)
-        if session.touched_at - written >= self._pause:
-            self._written[session.key] = session.touched_at
-            self._marks.touch_soon(session)
+        self._expiries.note(session)
 
     def key_of(self, session: Session) -> SessionKey:
         """Return a key that needs no cookie to be opened."""
@@ -204,6 +186,10 @@ class SealedSessions(Watcher):
         key = InHand(session.key)
         key.session = session
         return SessionKey(key)
+
+    def told_under(self, session: Session) -> tuple[SessionKey, ...]:
+        """Return the keys of what the store may have against the session."""
+        return _asked(session)
 
     def steady(self, key: SessionKey) -> str:
         """Return what stays the same for a session while its cookies change."""
@@ -257,11 +243,6 @@ class SealedSessions(Watcher):
             log.warning("corrupt_record", store="session.store", error=str(exc))
             return None
 
-    def _later(self, session: SealedSession, other: Session | None) -> SealedSession:
-        if other is None or other.touched_at <= session.touched_at:
-            return session
-        return replace(session, touched_at=other.touched_at, expires_at=other.expires_at)
-
     def _keep(self, key: SessionKey, opened: _Opened) -> None:
         if len(self._young) >= self._half:
             self._old = self._young
@@ -274,7 +255,7 @@ class SealedSessions(Watcher):
         return young or old
 
 
-def _asked(session: SealedSession) -> tuple[SessionKey, ...]:
+def _asked(session: Session) -> tuple[SessionKey, ...]:
     if session.anonymous:
         return (session.key,)
     return session.key, not_before.user_key(session.user.id)

@@ -1,4 +1,4 @@
-"""What is kept of a session, sealed: who copies the store can neither read nor change it.
+"""What is kept of a session, sealed: who has the store can neither read, change nor make one.
 
 AES-256-GCM under a key derived from ``session.secret`` (HKDF-SHA256, RFC 5869). The session's key
 in the store is authenticated with it, so that no record is good in another one's place. In front
@@ -37,7 +37,7 @@ def sealed_under(payload: bytes) -> bytes | None:
 
 
 class SealedCodec:
-    """Seals records under the first of some secrets, and opens those under any, and plain ones."""
+    """Seals records under the first of some secrets, and opens those under any."""
 
     def __init__(
         self,
@@ -50,7 +50,8 @@ class SealedCodec:
 
         Args:
             secrets: At least one.
-            seal: False: write plain JSON, and go on opening what is sealed.
+            seal: False: write and read plain JSON, and go on opening what is sealed. While records
+                are sealed a plain one is nobody's: anybody could have written it.
         """
         keys = [derive(secret, _RECORD) for secret in secrets]
         self._ciphers = {key_id(key): AESGCM(key) for key in reversed(keys)}
@@ -77,10 +78,10 @@ class SealedCodec:
             CorruptRecord: It was changed, moved here from another key, or sealed under a secret
                 that is not among ours.
         """
-        if payload[:1] == _PLAIN:
+        if payload[:1] == _PLAIN and not self._seal:
             return sessions.decode(key, payload, touched_at, expires_at)
         if payload[:1] != _FORMAT:
-            raise CorruptRecord("neither a sealed record nor a plain one")
+            raise CorruptRecord("not sealed, while session.encrypt says that records are")
         header, nonce = payload[:_HEADER], payload[_HEADER : _HEADER + _NONCE]
         cipher = self._ciphers.get(header[1:])
         if cipher is None:

@@ -86,7 +86,7 @@ class SqliteStore:
         await self._writer.run(lambda db: db.execute(_INSERT, row))
         self._changes.tell(session.key)
 
-    async def touch(self, session: Session) -> None:
+    async def touch(self, session: Session) -> bool:
         """Move the expiry of a session that is still there."""
         # Of two touches the later one counts, in whatever order they arrive.
         sql = (
@@ -94,7 +94,7 @@ class SqliteStore:
             " WHERE key = ?3 AND touched_at <= ?1 AND expires_at > ?4"
         )
         values = (session.touched_at, session.expires_at, session.key, self._wall())
-        await self._writer.run(lambda db: db.execute(sql, values))
+        return await self._writer.run(lambda db: db.execute(sql, values).rowcount) > 0
 
     async def update(self, session: Session) -> bool:
         """Write a session anew, but for its key, ids and times."""

@@ -73,6 +73,7 @@ class Changes:
 
     def _look(self) -> None:
         if self._db is not None and identity(self._path) != self._identity:
+            self._tell_all()  # who deletes the file to sign everybody out has done so
             self._lose()
         if self._db is None:
             self._begin()
@@ -91,7 +92,7 @@ class Changes:
         # and a smaller one means that an old copy of the file was put back.
         last = rows[-1][0] if rows else self._seen
         if last < newest or last - self._seen != len(rows) or newest < self._seen:
-            self._doubt()
+            self._tell_all()
             last = max(newest, last) if newest >= self._seen else newest
         else:
             for _, key in rows:
@@ -130,9 +131,9 @@ class Changes:
             self._db = None
             self._trust(False)
 
-    def _doubt(self) -> None:
-        self._trust(False)
-        self._trust(True)
+    def _tell_all(self) -> None:
+        for watcher in self._watchers:
+            watcher.all_changed()
 
     def _trust(self, trusted: bool) -> None:
         for watcher in self._watchers:

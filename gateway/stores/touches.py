@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -21,11 +22,22 @@ class Touches:
 
     One that fails is logged and refuses nobody: the session keeps the expiry it had. While the
     store rests they wait.
+
+    Args:
+        untrue: Told of a session that the store has not, or has moved later: what this process
+            made of it does not count. Somebody whose earlier touch has failed may come back after
+            the store took the session for over.
     """
 
-    def __init__(self, store: LookupStore, guarded: GuardedStore) -> None:
+    def __init__(
+        self,
+        store: LookupStore,
+        guarded: GuardedStore,
+        untrue: Callable[[SessionKey], None],
+    ) -> None:
         self._store = store
         self._guarded = guarded
+        self._untrue = untrue
         self._pending: dict[SessionKey, Session] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -56,6 +68,9 @@ class Touches:
                 results = await asyncio.gather(
                     *map(self._store.touch, batch), return_exceptions=True
                 )
+                for session, result in zip(batch, results, strict=True):
+                    if result is False:
+                        self._untrue(session.key)
                 failed = [result for result in results if isinstance(result, BaseException)]
                 if failed:
                     log.warning("touch_failed", sessions=len(failed), error=str(failed[0]))

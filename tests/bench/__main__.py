@@ -16,17 +16,18 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.bench import peers
+from tests.bench import peers, stores
 from tests.bench.gateways import gateway
 from tests.bench.loads import Effort
-from tests.bench.measure import Proxy, Running, Unusable, program
+from tests.bench.measure import Proxy, Running, Unusable
 from tests.bench.report import Line, circumstances, table, write
 from tests.bench.rows import GATEWAYS, PROXIES, ROWS, TABLES, Row, select
-from tests.servers import RedisServer
+from tests.bench.stores import Store
 
 PAGE, SUMMARY = Path("docs/performance.md"), Path("README.md")
 
-Make = Callable[[Path, int], Proxy]
+Make = Callable[[Path, int, bool], Proxy]
+"""In which folder, in front of which port, and whether commands to the store are counted."""
 Figures = Mapping[Row, Sequence[tuple[float, ...]]]
 
 
@@ -64,18 +65,20 @@ def _measure(
     gaps: dict[Row, str] = {}
     plain = stack.enter_context(Running(peers.upstream(_folder(scratch / "upstream"))))
     talking = stack.enter_context(Running(peers.echo(_folder(scratch / "echo"))))
-    makers = _makers(_redis(rows, stack, gaps))
+    makers = _makers(_servers(rows, stack, gaps))
     for number in range(rounds):
         turn = number * len(rows) // rounds
         for row in rows[turn:] + rows[:turn]:
-            if row in gaps:
+            table = TABLES[row.table]
+            if row in gaps or (table.once and number):
                 continue
-            load = TABLES[row.table].loads[row.load]
+            load = table.loads[row.load]
             upstream = (talking if load.websocket else plain).proxy
             folder = _folder(scratch / f"{row}-{number}".replace("/", "-"))
             try:
-                proxy = makers[row.proxy](folder, urlsplit(upstream.url).port or 0)
-                with Running(proxy) as running:
+                port = urlsplit(upstream.url).port or 0
+                proxy = makers[row.proxy](folder, port, table.counted)
+                with Running(proxy, users=load.users) as running:
                     figure = load.measure(running, effort)
             except Unusable as error:
                 gaps[row] = str(error).strip().splitlines()[-1]
@@ -100,37 +103,46 @@ def _table(name: str, rows: Sequence[Row], figures: Figures, gaps: Mapping[Row, 
                     proxy=row.proxy,
                     title=PROXIES[row.proxy],
                     figures=[figure[number] for figure in figures[row]],
-                    goal=about.goals.get(row.proxy, ""),
+                    goal={**about.goals, **load.goals}.get(row.proxy, ""),
+                    more=[
+                        [figure[len(load.titles) + column] for figure in figures[row]]
+                        for column in range(len(about.more))
+                    ],
                     gap=gaps.get(row, ""),
                 )
                 for row in chosen
             ]
-    return f"**{about.title}**\n\n{table(about.unit, lines)}"
+    return f"**{about.title}**\n\n{table(about.unit, lines, peers=about.peers, more=about.more)}"
 
 
-def _makers(redis_url: str) -> dict[str, Make]:
+def _makers(servers: Mapping[str, Store]) -> dict[str, Make]:
+    def bare(make: Callable[[Path, int], Proxy]) -> Make:
+        return lambda folder, upstream_port, _: make(folder, upstream_port)
+
     makers: dict[str, Make] = {
-        "nginx": peers.nginx,
-        "haproxy": peers.haproxy,
-        "envoy": peers.envoy,
-        "caddy": peers.caddy,
+        "nginx": bare(peers.nginx),
+        "haproxy": bare(peers.haproxy),
+        "envoy": bare(peers.envoy),
+        "caddy": bare(peers.caddy),
     }
     for name, (_, shape) in GATEWAYS.items():
-        makers[name] = partial(gateway, redis_url=redis_url, shape=shape)
+        makers[name] = partial(gateway, servers=servers, shape=shape)
     return makers
 
 
-def _redis(rows: Sequence[Row], stack: ExitStack, gaps: dict[Row, str]) -> str:
-    """Start Redis if a row needs it; where it is not installed, those rows are gaps."""
-    needing = [row for row in rows if row.proxy in GATEWAYS and GATEWAYS[row.proxy][1].redis]
-    if not needing:
-        return ""
-    try:
-        program("redis-server", "apt-get install redis-server")
-    except Unusable as error:
-        gaps.update(dict.fromkeys(needing, f"redis-server {error}"))
-        return ""
-    return stack.enter_context(RedisServer("--appendonly", "no")).url
+def _servers(rows: Sequence[Row], stack: ExitStack, gaps: dict[Row, str]) -> Mapping[str, Store]:
+    """Start the servers that rows need; where one cannot be had, those rows are gaps."""
+    started: dict[str, Store] = {}
+    for name in stores.SERVERS:
+        needing = [
+            row for row in rows if row.proxy in GATEWAYS and GATEWAYS[row.proxy][1].store == name
+        ]
+        if needing:
+            try:
+                started[name] = stores.start(name, stack)
+            except Unusable as error:
+                gaps.update(dict.fromkeys(needing, str(error).splitlines()[-1]))
+    return started
 
 
 def _folder(path: Path) -> Path:
@@ -156,8 +168,8 @@ def _options() -> argparse.Namespace:
         help=f"any part of a row's name, or several: small, bodies/nginx. There are {names}",
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=4)
-    parser.add_argument("--warm-up", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--warm-up", type=float, default=0.5)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument(
         "--write",

@@ -27,6 +27,13 @@ _SWITCHED = (
 )
 
 
+SIGN_IN = (
+    '{"user": {"id": "ada", "name": "Ada", "email": "ada@example.com",'
+    ' "roles": ["member", "reader"]}}'
+)
+"""What upstreams tell the gateway in ``X-Session-Create``."""
+
+
 class Upstream(asyncio.Protocol):
     """Answers every message with the same text, and a plain request as the other upstream does."""
 
@@ -62,11 +69,13 @@ class Upstream(asyncio.Protocol):
             self._upgraded = True
             self._transport.write(_SWITCHED)
             return
-        body = b"x" * 99 + b"\n"
+        body, more = b"x" * 99 + b"\n", b""
+        if start.split(b" ")[1].endswith(b"/sign-in"):
+            more = b"X-Session-Create: " + SIGN_IN.encode() + b"\r\n"
         if start.split(b" ")[1].endswith(b"/echo"):
             body = fields.get(b"x-user-id", b"") + b" " + fields.get(b"x-user-roles", b"")
         self._transport.write(
-            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+            b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n%b" % (more, len(body), body)
         )
 
 

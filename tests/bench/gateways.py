@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from tests.bench.measure import Proxy, Unusable, program
+from tests.bench import counting_sqlite
+from tests.bench.measure import Proxy, program
 from tests.bench.peers import BROWSER
+from tests.bench.stores import InProcess, Sqlite, Store
 from tests.servers import free_port
+
+SECRET = "for measurements only: 32 characters"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,33 +23,63 @@ class Gateway:
 
     path: str = "/app/page"
     routes: int = 50
-    redis: bool = False
+    store: Literal["memory", "sqlite", "redis", "postgresql", "cookie"] = "sqlite"
+    """``cookie``: ``strategy: jwt`` without a store."""
     cache: bool = True
+    update_age: str = "5m"
     request_log: bool = False
 
 
-def gateway(folder: Path, upstream_port: int, redis_url: str, shape: Gateway) -> Proxy:
-    """Write a configuration, sign somebody in, and say how to start the gateway with it."""
+def gateway(
+    folder: Path,
+    upstream_port: int,
+    counted: bool,
+    *,
+    servers: Mapping[str, Store],
+    shape: Gateway,
+) -> Proxy:
+    """Write a configuration, and say how to start the gateway with it.
+
+    Args:
+        counted: Whether it is to count SQLite's statements.
+    """
     port = free_port()
+    store = _store(folder, servers, shape)
     file = folder / "config.yaml"
-    file.write_text(_config(port, upstream_port, redis_url, shape))
-    command = program("gateway", "make run")
+    file.write_text(_config(port, upstream_port, store.url, shape))
+    command = [program("gateway", "make run")]
+    if counted and isinstance(store, Sqlite):
+        command = [sys.executable, counting_sqlite.__file__, str(store.counts)]
     public = shape.path.startswith("/public")
-    cookie = _session(command, file)
     return Proxy(
-        command=[command, "run", "-c", str(file)],
+        command=[*command, "run", "-c", str(file)],
         folder=folder,
         url=f"http://127.0.0.1:{port}{shape.path}",
-        headers={**BROWSER, "Cookie": f"theme=dark; {cookie}"},
+        headers=BROWSER,
         echo_url=f"http://127.0.0.1:{port}{shape.path}/echo",
         echo=" " if public else "ada member,reader",
+        sign_in_url=f"http://127.0.0.1:{port}/sign-in",
+        store=store,
     )
 
 
-def _config(port: int, upstream_port: int, redis_url: str, shape: Gateway) -> str:
+def _store(folder: Path, servers: Mapping[str, Store], shape: Gateway) -> Store:
+    match shape.store:
+        case "memory":
+            return InProcess("memory://")
+        case "cookie":
+            return InProcess("")
+        case "sqlite":
+            return Sqlite(folder)
+        case _:
+            return servers[shape.store]
+
+
+def _config(port: int, upstream_port: int, store_url: str, shape: Gateway) -> str:
+    kept = f"store: {store_url}" if store_url else "strategy: jwt"
     others = "\n".join(
         f"  - {{path: /section{number}/**, access: login, role: member}}"
-        for number in range(shape.routes - 3)
+        for number in range(shape.routes - 4)
     )
     return f"""
 version: 1
@@ -52,25 +87,17 @@ server:
   listen: 127.0.0.1:{port}
   request_log: {str(shape.request_log).lower()}
 session:
-  store: {redis_url if shape.redis else "sqlite:///sessions.db"}
+  {kept}
+  secret: "{SECRET}"
   cache: {str(shape.cache).lower()}
+  update_age: {shape.update_age}
 upstreams:
   app: http://127.0.0.1:{upstream_port}
 defaults: {{access: deny, upstream: app}}
 routes:
   - {{path: /public/**, access: public}}
+  - {{path: /sign-in, access: public, session_control: true}}
   - {{path: /signed-in/**, access: login}}
   - {{path: /app/**, access: login, role: member}}
 {others}
 """
-
-
-def _session(command: str, file: Path) -> str:
-    """Return ``name=value`` of a new session's cookie."""
-    call = [command, "sessions", "create", "-c", str(file), "--user", "ada", "--name", "Ada"]
-    call += ["--email", "ada@example.com", "--role", "member", "--role", "reader", "--json"]
-    done = subprocess.run(call, check=False, capture_output=True, text=True, timeout=30)
-    if done.returncode != 0:
-        raise Unusable(f"gateway sessions create: {done.stderr.strip()[-500:]}")
-    cookie: str = json.loads(done.stdout)["cookie"]
-    return cookie

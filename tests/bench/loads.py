@@ -6,11 +6,14 @@ not counted.
 
 from __future__ import annotations
 
+import math
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +23,9 @@ from tests.bench.measure import Proxy, Running, Unusable, program
 RATE = 2000
 """Requests a second while latency is measured."""
 _RATE_CLIENTS = 40
+UPDATE_AGE = 1
+"""Seconds between two touches of a session, at least, where they are counted."""
+_TOUCHING = 4
 _SETTLING = 1.0  # seconds after the last answer: what is let go by then does not count as kept
 _HERE = Path(__file__).parent
 
@@ -51,26 +57,94 @@ def cpu(send: Send, *, connections: int | None = None) -> Measure:
     return measure
 
 
-def requests(path: str = "", *, fields: tuple[str, ...] = (), upload: int = 0) -> Send:
+_EVERYBODY = """
+local cookies, requests, at = {%s}, {}, 0
+function init()
+    for number, cookie in ipairs(cookies) do
+        wrk.headers["Cookie"] = cookie
+        requests[number] = wrk.format()
+    end
+end
+function request()
+    at = at %% #requests + 1
+    return requests[at]
+end
+"""
+
+
+def requests(
+    path: str = "", *, fields: tuple[str, ...] = (), upload: int = 0, everybody: bool = False
+) -> Send:
     """Ask over and over with wrk.
 
     Args:
         path: What follows the proxy's usual URL.
         upload: Bytes of the body to send; 0: a GET.
+        everybody: All who have signed in ask, one after the other.
     """
 
     def send(proxy: Proxy, connections: int, seconds: float) -> int:
         command = [program("wrk", "apt-get install wrk"), "-t1", f"-c{connections}"]
-        command += [f"-d{seconds:g}s", "--timeout", "5s"]
+        command += [f"-d{math.ceil(seconds)}s", "--timeout", "5s"]
         for field in (*_fields(proxy), *fields):
             command += ["-H", field]
         if upload:
             script = proxy.folder / "upload.lua"
             script.write_text(f'wrk.method = "POST"\nwrk.body = string.rep("x", {upload})\n')
             command += ["-s", str(script)]
-        return answered(_output([*command, proxy.url + path]))
+        if everybody and proxy.cookies:
+            script = proxy.folder / "everybody.lua"
+            script.write_text(_EVERYBODY % ", ".join(f'"{cookie}"' for cookie in proxy.cookies))
+            command += ["-s", str(script)]
+        # It takes whole seconds; interrupted, it says what there was until then.
+        return answered(_output([*command, proxy.url + path], seconds if seconds % 1 else None))
 
     return send
+
+
+def authenticated(connections: int) -> Measure:
+    """Measure what one answer to somebody who has signed in takes the proxy and its store.
+
+    CPU microseconds of the proxy's processes, of the store's, and commands to the store.
+    """
+    send = requests(everybody=True)
+
+    def measure(running: Running, effort: Effort) -> tuple[float, ...]:
+        store = running.proxy.store
+        send(running.proxy, connections, effort.warm_up)
+        commands = store.commands() if store else 0
+        before = running.cpu_seconds(), store.cpu_seconds() if store else math.nan
+        answered = send(running.proxy, connections, effort.seconds)
+        after = running.cpu_seconds(), store.cpu_seconds() if store else math.nan
+        return (
+            (after[0] - before[0]) / answered * 1e6,
+            (after[1] - before[1]) / answered * 1e6,
+            (store.commands() - commands) / answered if store else math.nan,
+        )
+
+    return measure
+
+
+def touches(running: Running, effort: Effort) -> tuple[float, ...]:
+    """Measure how often a minute the expiry of one busy session is moved, and requests for each.
+
+    The first request after ``UPDATE_AGE`` moves it. What is counted begins and ends half way
+    between two moves, so that neither end counts one too many.
+    """
+    store = running.proxy.store
+    assert store is not None
+    seconds = max(effort.seconds, _TOUCHING)
+    time.sleep(UPDATE_AGE + 0.1)
+    with ThreadPoolExecutor(1) as beside:
+        load = beside.submit(requests(), running.proxy, effort.connections, seconds + UPDATE_AGE)
+        time.sleep(UPDATE_AGE / 2)
+        before, began = store.touches(), time.monotonic()
+        time.sleep(seconds - (time.monotonic() - began))
+        moved = store.touches() - before
+        each_second = load.result() / (seconds + UPDATE_AGE)
+    if not moved:
+        raise Unusable("no expiry was moved")
+    return moved / seconds * 60, each_second * seconds / moved
 
 
 def messages(proxy: Proxy, connections: int, seconds: float) -> int:
@@ -170,8 +244,14 @@ def _fields(proxy: Proxy) -> list[str]:
     return [f"{name}: {value}" for name, value in proxy.headers.items()]
 
 
-def _output(command: list[str]) -> str:
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise Unusable(f"{Path(command[0]).name}: {(done.stderr or done.stdout).strip()[-500:]}")
-    return done.stdout
+def _output(command: list[str], interrupted_after: float | None = None) -> str:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            out, err = process.communicate(timeout=interrupted_after)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate()
+    if process.returncode != 0:
+        raise Unusable(f"{Path(command[0]).name}: {(err or out).strip()[-500:]}")
+    return out

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
 
-PLACES = ":/usr/sbin:/usr/local/sbin"  # where Debian keeps servers, not on everybody's PATH
+if TYPE_CHECKING:
+    from tests.bench.stores import Store
+
+# Where Debian keeps servers, not on everybody's PATH; each version of PostgreSQL by itself.
+_POSTGRES = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+PLACES = ":".join(["", "/usr/sbin", "/usr/local/sbin", *_POSTGRES])
 
 
 class Unusable(Exception):
@@ -49,13 +57,24 @@ class Proxy:
     echo: str = ""
     """What it must say."""
     environment: Mapping[str, str] | None = None
+    sign_in_url: str = ""
+    """What answers with the cookie of a new session; empty: there are no sessions."""
+    cookies: Sequence[str] = ()
+    """The value of ``Cookie`` for each who has signed in."""
+    store: Store | None = None
+    """Where sessions are."""
 
 
 class Running:
-    """A started proxy that has answered correctly; stopped on the way out."""
+    """A started proxy that has answered correctly; stopped on the way out.
 
-    def __init__(self, proxy: Proxy) -> None:
+    Args:
+        users: How many sign in.
+    """
+
+    def __init__(self, proxy: Proxy, *, users: int = 1) -> None:
         self.proxy = proxy
+        self._users = users
         self._log = proxy.folder / "output"
 
     def __enter__(self) -> Self:
@@ -68,7 +87,10 @@ class Running:
                 env={**os.environ, **(self.proxy.environment or {})},
             )
         try:
-            self._wait_until_it_answers()
+            self._wait_until_it_listens()
+            if self.proxy.sign_in_url:
+                self._sign_in()
+            self._check()
         except BaseException:
             self._stop()
             raise
@@ -84,8 +106,7 @@ class Running:
 
     def cpu_seconds(self) -> float:
         """Return user and system time of the process and all its children until now."""
-        ticks = {pid: used for pid, (_, used) in _processes().items()}
-        return sum(ticks[pid] for pid in self._family()) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self._process.pid)
 
     def memory(self) -> int:
         """Return the bytes that the process and its children have asked the system for.
@@ -93,18 +114,11 @@ class Running:
         What they share counts once. Mapped files do not count: whose they are depends on what
         else the machine runs.
         """
-        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in self._family()]
+        rollups = [
+            Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in _family(self._process.pid)
+        ]
         found = [re.search(r"^Pss_Anon: +(\d+) kB", rollup, re.MULTILINE) for rollup in rollups]
         return sum(1024 * int(size[1]) for size in found if size)
-
-    def _family(self) -> set[int]:
-        processes = _processes()
-        family = {self._process.pid}
-        while more := {
-            pid for pid, (parent, _) in processes.items() if parent in family and pid not in family
-        }:
-            family |= more
-        return family & processes.keys()
 
     def _stop(self) -> None:
         self._process.terminate()
@@ -114,19 +128,44 @@ class Running:
             self._process.kill()
             self._process.wait()
 
-    def _wait_until_it_answers(self) -> None:
-        proxy = self.proxy
+    def _wait_until_it_listens(self) -> None:
+        target = urlsplit(self.proxy.url)
         until = time.monotonic() + 20
         while True:
             if self._process.poll() is not None:
                 raise Unusable(f"ended at once: {self._last_words()}")
             try:
-                status, body = ask(proxy.url, proxy.headers)
-                break
+                socket.create_connection((target.hostname, target.port), 5).close()
+                return
             except OSError as error:
                 if time.monotonic() > until:
                     raise Unusable(f"no answer within 20 s: {error}") from error
             time.sleep(0.02)
+
+    def _sign_in(self) -> None:
+        target = urlsplit(self.proxy.sign_in_url)
+        connection = http.client.HTTPConnection(target.netloc, timeout=5)
+        cookies = []
+        for _ in range(self._users):
+            connection.request("GET", target.path)
+            with connection.getresponse() as answer:
+                answer.read()
+                given = [
+                    line.partition(";")[0] for line in answer.headers.get_all("Set-Cookie", [])
+                ]
+            if not given:
+                raise Unusable(f"no cookie came with {answer.status}: {self._last_words()}")
+            cookies.append("; ".join(["theme=dark", *given]))
+        connection.close()
+        headers = {**self.proxy.headers, "Cookie": cookies[0]}
+        self.proxy = replace(self.proxy, headers=headers, cookies=cookies)
+
+    def _check(self) -> None:
+        proxy = self.proxy
+        try:
+            status, body = ask(proxy.url, proxy.headers)
+        except OSError as error:
+            raise Unusable(f"no answer: {error}: {self._last_words()}") from error
         if status != 200 or len(body) != 100:
             raise Unusable(f"answered {status} with {len(body)} bytes: {self._last_words()}")
         if proxy.echo_url:
@@ -136,6 +175,22 @@ class Running:
 
     def _last_words(self) -> str:
         return self._log.read_text(errors="replace")[-500:].strip() or "without a word"
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return user and system time until now of a process and all its children that there are."""
+    ticks = {pid: used for pid, (_, used) in _processes().items()}
+    return sum(ticks.get(one, 0) for one in _family(pid)) / os.sysconf("SC_CLK_TCK")
+
+
+def _family(pid: int) -> set[int]:
+    processes = _processes()
+    family = {pid}
+    while more := {
+        pid for pid, (parent, _) in processes.items() if parent in family and pid not in family
+    }:
+        family |= more
+    return family & processes.keys()
 
 
 def _processes() -> dict[int, tuple[int, int]]:

@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+from tests.bench.echo import SIGN_IN
 from tests.bench.measure import Proxy, program
 from tests.servers import free_port
 
@@ -51,8 +52,8 @@ def _nginx(folder: Path, http: str) -> list[str]:
 def upstream(folder: Path) -> Proxy:
     """nginx that answers 100 bytes itself; other paths are known by their last segment.
 
-    ``echo`` says who it was told, ``100k`` and ``10m`` have bodies of that size, ``upload`` answers
-    when it has read the whole body.
+    ``echo`` says who it was told, ``sign-in`` tells the gateway to sign Ada in, ``100k`` and
+    ``10m`` have bodies of that size, ``upload`` answers when it has read the whole body.
     """
     port = free_port()
     for name, size in BODIES.items():
@@ -63,6 +64,10 @@ def upstream(folder: Path) -> Proxy:
         root {folder};
         location / {{ return 200 "{"x" * 99}\\n"; }}
         location ~ /echo$ {{ return 200 "$http_x_user_id $http_x_user_roles"; }}
+        location ~ /sign-in$ {{
+            add_header X-Session-Create '{SIGN_IN}';
+            return 200 "";
+        }}
         location ~ /100k$ {{ try_files /100k =404; }}
         location ~ /10m$ {{ try_files /10m =404; }}
         # By itself, "return" answers while the body is still coming.
@@ -104,7 +109,7 @@ def nginx(folder: Path, upstream_port: int) -> Proxy:
     }}
     upstream app {{
         server 127.0.0.1:{upstream_port};
-        keepalive 64;
+        keepalive 512;  # more than clients: else it closes some, and pays for new ones
         keepalive_requests 1000000000;
     }}
     server {{

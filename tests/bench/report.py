@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import re
 import subprocess
@@ -16,12 +17,14 @@ from tests.bench.measure import Unusable, program
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
+_PEERS = {"nginx": "nginx", "envoy": "Envoy"}
 _VERSIONS = {
     "nginx": (["-v"], "nginx"),
     "haproxy": (["-v"], "HAProxy"),
     "caddy": (["version"], "Caddy"),
     "envoy": (["--version"], "Envoy"),
     "redis-server": (["--version"], "Redis"),
+    "postgres": (["--version"], "PostgreSQL"),
 }
 
 
@@ -35,28 +38,49 @@ class Line:
     title: str
     figures: Sequence[float]
     goal: str = ""
+    more: Sequence[Sequence[float]] = ()
+    """What else was measured, for columns without ratios; NaN: it has none of that."""
     gap: str = ""
     """Why there are no figures."""
 
 
-def table(unit: str, lines: Sequence[Line]) -> str:
-    """Return a Markdown table; a line that could not be measured says why."""
+def table(
+    unit: str,
+    lines: Sequence[Line],
+    *,
+    peers: Sequence[str] = ("nginx", "envoy"),
+    more: Sequence[str] = (),
+) -> str:
+    """Return a Markdown table; a line that could not be measured says why.
+
+    Args:
+        peers: What there are ratios to.
+        more: Titles of further columns.
+    """
     goals = any(line.goal for line in lines)
-    rows = [["Proxy", unit, "min–max", "× nginx", "× Envoy", *(["goal"] if goals else [])]]
-    rows.append(["---", *(["---:"] * 4), *(["---"] if goals else [])])
+    numbers = [unit, "min–max", *(f"× {_PEERS[peer]}" for peer in peers), *more]
+    rows = [["Proxy", *numbers, *(["goal"] if goals else [])]]
+    rows.append(["---", *("---:" for _ in numbers), *(["---"] if goals else [])])
     middle = {(line.load, line.proxy): median(line.figures) for line in lines if line.figures}
     for line in lines:
         row = [f"{line.load}: {line.title}" if line.load else line.title]
         if line.figures:
             own = middle[line.load, line.proxy]
             row += [f"{own:.1f}", f"{min(line.figures):.1f}–{max(line.figures):.1f}"]
-            for unit_proxy in ("nginx", "envoy"):
-                other = middle.get((line.load, unit_proxy))
+            for peer in peers:
+                other = middle.get((line.load, peer))
                 row.append(f"{own / other:.2f}" if other else "–")
+            row += [_figure(median(figures)) for figures in line.more]
         else:
-            row += [f"not measured: {line.gap or 'not asked for'}", "", "", ""]
+            row += [f"not measured: {line.gap or 'not asked for'}", *("" for _ in numbers[1:])]
         rows.append(row + ([line.goal] if goals else []))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _figure(value: float) -> str:
+    if math.isnan(value):
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
 def circumstances(rounds: int, seconds: float, connections: int) -> str:
@@ -87,7 +111,7 @@ def _version(name: str) -> str:
         done = subprocess.run(call, check=False, capture_output=True, text=True, timeout=10)
     except (Unusable, OSError, subprocess.TimeoutExpired):
         return ""
-    found = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
+    found = re.search(r"\d+\.\d+(\.\d+)?", done.stdout + done.stderr)
     return f"{title} {found[0]}" if found else ""
 
 

@@ -9,17 +9,29 @@ from tests.bench import loads
 from tests.bench.gateways import Gateway
 from tests.bench.loads import Measure, cpu, requests
 
+_UPDATE_AGE = f"{loads.UPDATE_AGE}s"
+
 GATEWAYS = {
     "gateway-public": ("public route, 50 routes", Gateway(path="/public/page")),
     "gateway-login": ("session, 50 routes, SQLite", Gateway(path="/signed-in/page")),
     "gateway-auth": ("session and role, 50 routes, SQLite", Gateway()),
-    "gateway-redis": ("the same, Redis", Gateway(redis=True)),
-    "gateway-nocache": (
-        "the same, Redis, `session.cache: false`",
-        Gateway(redis=True, cache=False),
-    ),
+    "gateway-redis": ("session and role, 50 routes, Redis", Gateway(store="redis")),
     "gateway-log": ("session and role, SQLite, request log on", Gateway(request_log=True)),
     "gateway-10000": ("session and role, SQLite, 10,000 routes", Gateway(routes=10_000)),
+    "cached-memory": ("cached, memory", Gateway(store="memory")),
+    "cached-sqlite": ("cached, SQLite", Gateway()),
+    "cached-redis": ("cached, Redis", Gateway(store="redis")),
+    "cached-postgresql": ("cached, PostgreSQL", Gateway(store="postgresql")),
+    "jwt": ("`strategy: jwt`, no store", Gateway(store="cookie")),
+    "asked-sqlite": ("`session.cache: false`, SQLite", Gateway(cache=False)),
+    "asked-redis": ("`session.cache: false`, Redis", Gateway(store="redis", cache=False)),
+    "asked-postgresql": (
+        "`session.cache: false`, PostgreSQL",
+        Gateway(store="postgresql", cache=False),
+    ),
+    "touched-sqlite": ("SQLite", Gateway(update_age=_UPDATE_AGE)),
+    "touched-redis": ("Redis", Gateway(store="redis", update_age=_UPDATE_AGE)),
+    "touched-postgresql": ("PostgreSQL", Gateway(store="postgresql", update_age=_UPDATE_AGE)),
 }
 
 PROXIES = {
@@ -40,6 +52,12 @@ class Load:
     measure: Measure
     websocket: bool = False
     """Whether the upstream is the one that echoes messages."""
+    proxies: tuple[str, ...] | None = None
+    """Unset: all of the table's."""
+    goals: Mapping[str, str] = field(default_factory=dict)
+    """By proxy, what the project wants of it under this load alone."""
+    users: int = 1
+    """How many have signed in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,19 +70,80 @@ class Table:
     loads: Mapping[str, Load]
     goals: Mapping[str, str] = field(default_factory=dict)
     """By proxy, what the project wants of it."""
+    peers: tuple[str, ...] = ("nginx", "envoy")
+    """What there are ratios to."""
+    more: tuple[str, ...] = ()
+    """Titles of what a load measures besides, in columns of their own."""
+    counted: bool = False
+    """Whether commands to the store are."""
+    once: bool = False
+    """Whether one round will do: what is counted does not depend on what disturbs."""
 
 
 # 8 clients are enough to keep a proxy busy with bodies, and few enough that those which are half
 # way at the end of a run do not count.
 _BODIES = 8
 
+_CACHED = ("cached-memory", "cached-sqlite", "cached-redis", "cached-postgresql")
+_ASKED = ("asked-sqlite", "asked-redis", "asked-postgresql")
+# As many as connections at most, each request another one's: as with one user to a connection, no
+# two that are under way ask for the same session.
+_USERS = 256
+
 TABLES = {
     "small": Table(
         title="Small requests",
         unit="CPU µs/request",
-        proxies=tuple(PROXIES),
+        proxies=(
+            *("nginx", "haproxy", "envoy", "caddy", "gateway-public", "gateway-login"),
+            *("gateway-auth", "gateway-redis", "gateway-log", "gateway-10000"),
+        ),
         loads={"page": Load(titles=("",), measure=cpu(requests()))},
         goals={"gateway-auth": "≤ 3.2 × nginx, ≤ 0.8 × Envoy"},
+    ),
+    "sessions": Table(
+        title="Where the session comes from",
+        unit="CPU µs/request",
+        proxies=("nginx", *_CACHED, "jwt", *_ASKED),
+        loads={
+            "32": Load(
+                titles=("32 connections",),
+                measure=loads.authenticated(32),
+                goals={
+                    **dict.fromkeys(_CACHED, "as with memory"),
+                    "asked-redis": "≤ cached + 1.0 × nginx",
+                },
+                users=_USERS,
+            ),
+            **{
+                str(connections): Load(
+                    titles=(f"{connections} connection{'s' if connections > 1 else ''}",),
+                    measure=loads.authenticated(connections),
+                    proxies=("nginx", "cached-redis", "asked-redis"),
+                    users=_USERS,
+                )
+                for connections in (1, 256)
+            },
+        },
+        peers=("nginx",),
+        more=("store's CPU µs/request", "store commands/request"),
+        counted=True,
+    ),
+    "touches": Table(
+        title=f"Touches of one busy session, `update_age: {_UPDATE_AGE}`",
+        unit="touches/minute",
+        proxies=("touched-sqlite", "touched-redis", "touched-postgresql"),
+        loads={
+            "busy": Load(titles=("",), measure=loads.touches),
+        },
+        goals=dict.fromkeys(
+            ("touched-sqlite", "touched-redis", "touched-postgresql"),
+            f"≤ {60 // loads.UPDATE_AGE}",
+        ),
+        peers=(),
+        more=("requests/touch",),
+        counted=True,
+        once=True,
     ),
     "bodies": Table(
         title="Bodies",
@@ -132,7 +211,7 @@ ROWS = [
     Row(table, load, proxy)
     for table, about in TABLES.items()
     for load in about.loads
-    for proxy in about.proxies
+    for proxy in about.loads[load].proxies or about.proxies
 ]
 
 

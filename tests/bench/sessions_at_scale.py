@@ -1,4 +1,4 @@
-"""What many sessions cost in each store: ``python -m tests.bench.sessions_at_scale [STORE]…``.
+"""``make scale``: what many sessions cost in each store.
 
 A store with a thousand sessions and one with a million are asked in turns, so that whatever else
 the machine does meets both: a lookup, the list of one user's five sessions. Then all but a thousand
@@ -310,11 +310,11 @@ async def measure(name: str, many: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stores", nargs="*", choices=list(STORES), default=list(STORES))
+    parser = argparse.ArgumentParser(prog="make scale", description=__doc__)
+    parser.add_argument("stores", nargs="*", choices=[*STORES, "all"], default="all")
     parser.add_argument("--sessions", type=int, default=1_000_000)
     options = parser.parse_args()
-    for name in options.stores:
+    for name in STORES if "all" in options.stores else options.stores:
         uvloop.run(measure(name, options.sessions))
 
 

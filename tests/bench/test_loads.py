@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
-from tests.bench.loads import answered, durations, percentiles
+from tests.bench.loads import _output, answered, durations, percentiles
 from tests.bench.measure import Unusable
 from tests.bench.rows import GATEWAYS, PROXIES, ROWS, TABLES, select
 
@@ -42,6 +45,15 @@ def test_answers_are_what_wrk_counted() -> None:
 def test_a_run_in_which_something_went_wrong_gives_no_figure(report: str, says: str) -> None:
     with pytest.raises(Unusable, match=says):
         answered(report)
+
+
+def test_a_part_of_a_second_ends_by_an_interrupt(tmp_path: Path) -> None:
+    script = tmp_path / "wrk"
+    script.write_text(
+        "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('94812 requests in')"
+    )
+    said = _output([sys.executable, str(script)], interrupted_after=0.5)
+    assert answered(said) == 94812
 
 
 def test_durations_are_the_third_column_of_h2loads_log() -> None:
@@ -103,9 +115,14 @@ def test_a_word_that_names_no_row_is_an_error(words: str, says: str) -> None:
         select(words)
 
 
-def test_every_table_has_the_unit_of_its_ratios_and_the_gateway() -> None:
+def test_every_load_has_the_units_of_its_ratios_and_the_gateway() -> None:
     for table in TABLES.values():
-        assert "nginx" in table.proxies
         assert set(table.goals) <= set(table.proxies) & set(GATEWAYS)
         assert set(table.proxies) <= set(PROXIES)
+        for load in table.loads.values():
+            proxies = set(load.proxies or table.proxies)
+            assert proxies <= set(table.proxies)
+            assert set(table.peers) - {"envoy"} <= proxies
+            assert set(load.goals) <= proxies & set(GATEWAYS)
+            assert proxies & set(GATEWAYS)
     assert len(set(map(str, ROWS))) == len(ROWS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,29 @@ def test_a_peer_that_is_missing_is_a_gap_with_a_name() -> None:
         ["nginx", "10.0", "10.0–10.0", "1.00", "–"],
         ["envoy", "not measured: not installed (pip install x)", "", "", ""],
         ["gateway", "40.0", "40.0–40.0", "4.00", "–"],
+    ]
+
+
+def test_what_else_was_measured_has_columns_without_ratios() -> None:
+    lines = [
+        Line(load="", proxy="nginx", title="nginx", figures=[10.0], more=[[nan], [nan]]),
+        Line(
+            load="",
+            proxy="gateway",
+            title="gateway",
+            figures=[30.0, 20.0, 40.0],
+            goal="≤ 3 × nginx",
+            more=[[2.5, 2.0, 3.0], [25_000.4, 30_000.0, 20_000.0]],
+        ),
+        line("other", [], gap="no server"),
+    ]
+    text = table("µs", lines, peers=("nginx",), more=("store's µs", "requests"))
+    assert [[cell.strip() for cell in row.split("|")[1:-1]] for row in text.splitlines()] == [
+        ["Proxy", "µs", "min–max", "× nginx", "store's µs", "requests", "goal"],
+        ["---", "---:", "---:", "---:", "---:", "---:", "---"],
+        ["nginx", "10.0", "10.0–10.0", "1.00", "–", "–", ""],
+        ["gateway", "30.0", "20.0–40.0", "3.00", "2.50", "25,000", "≤ 3 × nginx"],
+        ["other", "not measured: no server", "", "", "", "", ""],
     ]
 
 

@@ -219,7 +219,7 @@ async def test_an_operators_generator_and_limit_count_for_created_sessions(
 async def test_an_empty_store_has_an_empty_list(gateway: Gateway) -> None:
     assert gateway.json("list") == []
     assert gateway.sessions("list").stdout.splitlines() == [
-        "ID                      USER                      SIGNED IN                 "
+        "ID                      USER                      PROVIDER      SIGNED IN                 "
         "LAST SEEN                 ADDRESS          DEVICE"
     ]
 

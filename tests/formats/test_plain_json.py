@@ -60,7 +60,7 @@ def test_all_else_is_read(text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        (object(), "a value of type object"),
+        pytest.param(object(), "a value of type object", id="object"),
         (b"bytes", "a value of type bytes"),
         ({1, 2}, "a value of type set"),
         ({1: "one"}, "a name of type int"),

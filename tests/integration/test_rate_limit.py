@@ -28,6 +28,7 @@ session:
   store: ${STORE}
   secret: 0123456789abcdef0123456789abcdef
   store_timeout: 500ms
+  anonymous: true
 upstreams: {app: "${UPSTREAM}"}
 defaults: {access: deny, upstream: app}
 routes:
@@ -36,6 +37,7 @@ routes:
   - {path: /user/**, access: login, rate_limit: {requests: 3, per: 1h}}
   - {path: /session/**, access: login, rate_limit: {requests: 3, per: 1h, by: session}}
   - {path: /optional/**, access: optional, rate_limit: {requests: 3, per: 1h}}
+  - {path: /visitor/**, access: optional, rate_limit: {requests: 3, per: 1h, by: session}}
   - {path: /soon/**, access: public, rate_limit: {requests: 1, per: 1s}}
 """
 
@@ -135,6 +137,14 @@ async def test_nobody_is_counted_by_address(gateway: GatewayProcess) -> None:
     one = gateway.sign_in("one")
     assert await statuses(gateway, "/optional/x", 4, client="198.51.100.4") == [200, 200, 200, 429]
     assert await statuses(gateway, "/optional/x", 1, client="198.51.100.4", session=one) == [200]
+
+
+async def test_who_comes_without_a_session_each_time_does_not_escape_by_being_given_one(
+    gateway: GatewayProcess,
+) -> None:
+    answers = [await ask(gateway, "/visitor/x", client="198.51.100.7") for _ in range(4)]
+    assert [answer.status for answer in answers] == [200, 200, 200, 429]
+    assert [len(answer.fields.all("Set-Cookie")) for answer in answers] == [1, 1, 1, 0]
 
 
 async def test_who_may_not_pass_is_not_counted(gateway: GatewayProcess) -> None:

@@ -248,3 +248,17 @@ async def test_those_that_hang_leave_no_place_until_they_return(
     stuck.set()
     well: Any = make("def jwt(token): return token", threads=threads)
     assert await well.keep(ADA, {}) == (ADA, {})
+
+
+async def test_a_thread_that_the_system_refuses_keeps_no_place(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    callbacks = make("def sign_in(user, account): return True", threads=Threads(1), timeout=1.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(CallbackFailed):
+            await callbacks.admit(ADA, "credentials")
+    await callbacks.admit(ADA, "credentials")

@@ -55,15 +55,15 @@ async def test_the_longest_password_works_and_longer_ones_are_not_hashed(
 @pytest.mark.parametrize(
     "broken",
     [
-        "",
-        "wonderland",
-        "$argon2id$",
-        HASH[:-1],
-        HASH[:40],
-        HASH.replace("t=1", "t=0"),
-        CHEAP.hash("wonderland").replace("argon2id", "argon2i"),
-        "$2b$12$abcdefghijklmnopqrstuv",
-        "$argon2id$\u00e9",
+        pytest.param("", id="nothing"),
+        pytest.param("wonderland", id="a password"),
+        pytest.param("$argon2id$", id="a name alone"),
+        pytest.param(HASH[:-1], id="one character short"),
+        pytest.param(HASH[:40], id="cut"),
+        pytest.param(HASH.replace("t=1", "t=0"), id="no rounds"),
+        pytest.param(CHEAP.hash("wonderland").replace("argon2id", "argon2i"), id="argon2i"),
+        pytest.param("$2b$12$abcdefghijklmnopqrstuv", id="bcrypt"),
+        pytest.param("$argon2id$\u00e9", id="not ASCII"),
     ],
 )
 async def test_a_broken_hash_lets_nobody_in_and_is_logged(

@@ -12,10 +12,12 @@ from gateway.rules.not_before import (
     is_record,
     judged,
     marks_of,
+    moment,
     moved_to,
     needed_until,
     next_id,
     since,
+    since_when_moved,
     user_key,
     user_record,
 )
@@ -190,3 +192,49 @@ def test_a_record_is_needed_as_long_as_sessions_live_that_it_is_about(
     record: Session, until: float
 ) -> None:
     assert needed_until(record, max_age=500.0) == until
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        pytest.param({}, id="nothing"),
+        pytest.param({"corp": NotBefore(ended_at=50.0, roles_at=60.0)}, id="something before"),
+        pytest.param({"": NotBefore(ended_at=100.0)}, id="something at the same time"),
+        pytest.param({"": NotBefore(), "corp": NotBefore(roles_at=300.0)}, id="something to come"),
+    ],
+)
+def test_what_happens_now_counts_against_all_that_began_before_and_nothing_that_begins_after(
+    marks: dict[str, NotBefore],
+) -> None:
+    began = replace(ADA, since=since(marks, "corp", 99.0))
+    at = moment(marks, 100.0)
+    assert at >= 100.0
+    ended = marks | {"": NotBefore(ended_at=at)}
+    assert (
+        judged(began, None, user_record(user_key("ada"), ID, ended, now=1.0, ends_at=9.0)) is None
+    )
+    assert since(ended, "corp", 100.0) > at
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        pytest.param(None, 100.0, id="nothing is known"),
+        pytest.param(of_user(every=NotBefore(ended_at=50.0)), 100.0, id="ended before it began"),
+        pytest.param(of_user(every=NotBefore(ended_at=200.0)), None, id="ended"),
+        pytest.param(of_user(corp=NotBefore(roles_at=200.0)), None, id="other roles by now"),
+    ],
+)
+def test_since_when_a_session_counts_that_goes_on_under_another_key(
+    record: Session | None, expected: float | None
+) -> None:
+    assert since_when_moved(ADA, None, record) == expected
+
+
+def test_what_was_spared_counts_under_its_new_key_as_well() -> None:
+    record = of_user(every=NotBefore(ended_at=200.0, spared=(KEY,)))
+    moved = since_when_moved(ADA, None, record)
+    assert moved is not None
+    assert judged(replace(ADA, key=OTHER, since=moved), None, record) is not None
+    ended = end_record(KEY, ID, now=200.0, ends_at=900.0)
+    assert since_when_moved(ADA, ended, record) is None

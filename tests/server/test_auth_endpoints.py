@@ -27,8 +27,9 @@ from gateway.rules.roles import compile_roles
 from gateway.server.answers import Answer, PageRequest
 from gateway.server.auth_endpoints import AuthEndpoints
 from gateway.server.session_cookie import TokenCookie
+from gateway.stores.begun import Visit
 from gateway.stores.cached import CachedSessions
-from gateway.stores.keeper import Keeper, Visit
+from gateway.stores.keeper import Keeper
 from gateway.stores.memory import MemoryStore
 
 HTTPS = "https://app.example.com"

@@ -14,9 +14,10 @@ from structlog.testing import capture_logs
 
 from gateway.config.load import load
 from gateway.errors import Reason, StoreUnavailable
+from gateway.formats.sealed import KeyRing
 from gateway.formats.token import key_of
 from gateway.login.callbacks import Callbacks, Threads
-from gateway.model import CookieShape, Session
+from gateway.model import CookieShape, Session, User
 from gateway.rates.memory import MemoryRates
 from gateway.server.auth_endpoints import AuthEndpoints
 from gateway.server.connection import Connection
@@ -26,10 +27,14 @@ from gateway.server.gateway import Gateway
 from gateway.server.ongoing import Ongoing
 from gateway.server.session_cookie import TokenCookie
 from gateway.server.under_way import UnderWay
+from gateway.stores.begun import Visit
 from gateway.stores.cached import CachedSessions
 from gateway.stores.held import Held
 from gateway.stores.keeper import Keeper
+from gateway.stores.memory import MemoryStore
 from gateway.stores.protocol import Watcher
+from gateway.stores.sealed_keeper import SealedKeeper
+from gateway.stores.sealed_sessions import SealedSessions
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.deadlines import Deadlines
 from tests.servers import wait_until
@@ -155,6 +160,17 @@ async def test_a_session_that_is_gone_ends_what_goes_on_in_it_at_once(scene: Sce
     ]
 
 
+async def test_once_everything_is_gone_nothing_goes_on_in_any_session(scene: Scene) -> None:
+    for _ in range(3):
+        session = await scene.session()
+        scene.begin("/login", session)
+        await scene.store.delete(session.key)
+    scene.begin("/public")
+    for watcher in scene.store.watchers:
+        watcher.all_changed()
+    await wait_until(lambda: len(scene.ended) == 3, seconds=0.1)
+
+
 async def test_what_happened_before_it_was_listed_is_noticed(scene: Scene) -> None:
     session = await scene.session()
     await scene.store.delete(session.key)
@@ -249,3 +265,31 @@ async def test_the_store_is_asked_again_and_again_while_it_does_not_tell(scene: 
     assert await scene.goes_on()
     await scene.store.delete(session.key)  # and nobody hears of it
     await scene.ends()
+
+
+async def test_what_goes_on_in_a_sealed_session_that_the_store_has_forgotten_ends_with_its_user(
+    scene: Scene,
+) -> None:
+    store, ring = (
+        MemoryStore(wall=scene.clock),
+        KeyRing(["a secret of 32 characters at least"], "c"),
+    )
+    marks = CachedSessions(store, enabled=True, lifetime=LIFETIME, wall=scene.clock)
+    sessions = SealedSessions(store, marks, ring=ring, lifetime=LIFETIME, wall=scene.clock)
+    keeper = SealedKeeper(
+        store, LIFETIME, ring=ring, cookie="c", sessions=sessions, wall=scene.clock
+    )
+    await scene.ongoing.close()
+    scene.ongoing = Ongoing(store, sessions, wall=scene.clock)
+    scene.ongoing.go_by(scene.gateway)
+    ada, bob = [await keeper.begin(User(id=name), Visit()) for name in ("ada", "bob")]
+    for begun in (ada, bob):
+        await store.delete(begun.session.key)
+        scene.begin("/login", begun.session)
+    assert await scene.goes_on()
+    await keeper.revoke_user("ada")
+    await scene.ends(seconds=0.2)
+    assert len(scene.ended) == 1
+    await keeper.revoke_user("bob")
+    await wait_until(lambda: len(scene.ended) == 2, seconds=0.2)
+    await sessions.close()

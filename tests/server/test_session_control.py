@@ -17,8 +17,9 @@ from gateway.model import CookieShape, Lifetime, Remember, Session, SessionKey, 
 from gateway.server.exchange import Exchange
 from gateway.server.session_control import Ignored, SessionControl
 from gateway.server.session_cookie import TokenCookie
+from gateway.stores.begun import Visit
 from gateway.stores.cached import CachedSessions
-from gateway.stores.keeper import Keeper, Visit
+from gateway.stores.keeper import Keeper
 from gateway.stores.memory import MemoryStore
 
 ADA = User(id="ada", roles=("editor",))

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.errors import StoreUnavailable
 from gateway.formats.token import key_of, new_session_id, new_token
 from gateway.model import ANONYMOUS, Lifetime, Renewal, Session, SessionKey, User
 from gateway.rules.sessions import GRACE as GRACE_SECONDS
@@ -48,9 +49,14 @@ class Ears(Watcher):
         self.trusted = False
         self.trust_was_lost = 0
         self.keys: list[SessionKey] = []
+        self.all = 0
+        """How often it was told that everything has changed."""
 
     def changed(self, key: SessionKey) -> None:
         self.keys.append(key)
+
+    def all_changed(self) -> None:
+        self.all += 1
 
     def trust(self, trusted: bool) -> None:
         self.trust_was_lost += self.trusted and not trusted
@@ -106,6 +112,22 @@ class StoreContract:
         await store.create(session)
         assert await store.load([session.key]) == [session]
 
+    async def test_no_session_takes_the_place_of_another_unasked(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        session, stays = a_session(now=clock.now), a_session(now=clock.now)
+        await store.create(session)
+        await store.create(stays)
+        intruder = replace(a_session(GRACE, now=clock.now), key=stays.key)
+        with pytest.raises(StoreUnavailable):
+            await other.create(intruder)
+        with pytest.raises(StoreUnavailable):
+            await other.replace(session, intruder)
+        assert await store.load([session.key, stays.key]) == [session, stays]
+        assert await store.of_user(GRACE.id) == []
+        assert await store.find(intruder.id) is None
+        assert await store.find(stays.id) == stays
+
     async def test_a_cache_of_the_same_process_knows_a_created_session_at_once(
         self, store: SessionStore, clock: Clock
     ) -> None:
@@ -148,7 +170,7 @@ class StoreContract:
         await store.create(session)
         clock.now += 100
         moved = touched(session, LIFETIME, now=clock.now)
-        await store.touch(replace(moved, user=GRACE))
+        assert await store.touch(replace(moved, user=GRACE)) is True
         assert await store.load([session.key]) == [moved]
         clock.now += 599
         assert await store.load([session.key]) == [moved]
@@ -169,8 +191,8 @@ class StoreContract:
         session = a_session(now=clock.now)
         await store.create(session)
         early, late = (touched(session, LIFETIME, now=clock.now + s) for s in (60, 120))
-        await store.touch(late)
-        await store.touch(early)
+        assert await store.touch(late) is True
+        assert await store.touch(early) is False
         assert await store.load([session.key]) == [late]
 
     async def test_a_touch_never_brings_back_a_deleted_session(
@@ -179,7 +201,7 @@ class StoreContract:
         session = a_session(now=clock.now)
         await store.create(session)
         await other.delete(session.key)
-        await store.touch(touched(session, LIFETIME, now=clock.now + 100))
+        assert await store.touch(touched(session, LIFETIME, now=clock.now + 100)) is False
         assert await store.load([session.key]) == [None]
         assert await store.find(session.id) is None
         assert await store.of_user("ada") == []
@@ -190,7 +212,7 @@ class StoreContract:
         session = a_session(now=clock.now)
         await store.create(session)
         clock.now += 601
-        await store.touch(touched(session, LIFETIME, now=clock.now))
+        assert await store.touch(touched(session, LIFETIME, now=clock.now)) is False
         assert await store.load([session.key]) == [None]
 
     async def test_a_deleted_session_is_gone_everywhere(

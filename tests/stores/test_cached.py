@@ -25,6 +25,7 @@ class FakeStore:
         self.kept: dict[SessionKey, Session] = {}
         self.loads: list[list[SessionKey]] = []
         self.touches: list[Session] = []
+        self.touches_count = True
         self.gate = asyncio.Event()
         self.gate.set()
         self.error: Exception | None = None
@@ -49,11 +50,12 @@ class FakeStore:
 
     async def create(self, session: Session) -> None: ...
 
-    async def touch(self, session: Session) -> None:
+    async def touch(self, session: Session) -> bool:
         await self.gate.wait()
         if self.error is not None:
             raise self.error
         self.touches.append(session)
+        return self.touches_count
 
     async def update(self, session: Session) -> bool:
         return session.key in self.kept
@@ -123,6 +125,36 @@ async def uncached(store: FakeStore, clock: Clock) -> AsyncIterator[CachedSessio
 
 async def asked(store: FakeStore, times: int) -> None:
     await wait_until(lambda: len(store.loads) == times, what="the store is asked")
+
+
+async def test_without_a_cache_what_was_made_of_a_session_stays_with_it_until_it_changes(
+    uncached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    session = a_session(now=clock.now)
+    store.hold(session)
+    held = await uncached.get(session.key)
+    assert held is not None
+    assert uncached.peek(session.key, clock.now) is None
+    assert await uncached.get(session.key) is held
+    store.hold(replace(session, user=replace(session.user, roles=())))
+    changed = await uncached.get(session.key)
+    assert changed is not None
+    assert changed is not held
+    assert changed.session.user.roles == ()
+    assert len(store.loads) == 3
+
+
+async def test_questions_go_out_together_until_a_turn_of_the_loop_brings_no_more(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    sessions = [a_session(now=clock.now) for _ in range(3)]
+    store.hold(*sessions)
+    asking = []
+    for session in sessions:
+        asking.append(asyncio.create_task(cached.get(session.key)))
+        await asyncio.sleep(0)
+    assert [held and held.session for held in await asyncio.gather(*asking)] == sessions
+    assert store.loads == [[session.key for session in sessions]]
 
 
 async def test_a_session_is_asked_for_once_and_is_the_same_object_from_then_on(
@@ -257,6 +289,23 @@ async def test_a_change_drops_the_copy(
     assert await cached.get(session.key) is None
 
 
+async def test_that_everything_changed_drops_all_copies_and_new_ones_are_kept(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    sessions = [a_session(now=clock.now) for _ in range(3)]
+    store.hold(*sessions)
+    for session in sessions:
+        await cached.get(session.key)
+    cached.all_changed()
+    assert [cached.peek(session.key, clock.now) for session in sessions] == [None] * 3
+    await cached.get(sessions[0].key)
+    assert cached.peek(sessions[0].key, clock.now) is not None
+    cached.trust(False)
+    cached.all_changed()  # while nothing is heard that makes nothing true
+    await cached.get(sessions[0].key)
+    assert cached.peek(sessions[0].key, clock.now) is None
+
+
 @pytest.mark.parametrize("event", ["changed", "distrusted", "everything changed"])
 async def test_an_answer_that_a_change_overtook_is_not_kept(
     cached: CachedSessions, store: FakeStore, clock: Clock, event: str
@@ -273,8 +322,7 @@ async def test_an_answer_that_a_change_overtook_is_not_kept(
         case "distrusted":
             cached.trust(False)
         case _:
-            cached.trust(False)
-            cached.trust(True)
+            cached.all_changed()
     after = asyncio.create_task(cached.get(session.key))
     await asked(store, 2)
     store.gate.set()
@@ -453,6 +501,19 @@ async def test_a_touch_that_fails_is_logged_and_refuses_nobody(
         await wait_until(lambda: logs)
     assert [line["event"] for line in logs] == ["touch_failed"]
     assert cached.peek(old.session.key, clock.now) is new
+
+
+async def test_a_copy_is_dropped_whose_session_the_store_takes_for_over(
+    cached: CachedSessions, store: FakeStore, clock: Clock
+) -> None:
+    old = await held_session(cached, store, clock)
+    store.touches_count = False
+    clock.now += 100
+    cached.touch_soon(old.session)
+    await wait_until(lambda: store.touches)
+    await wait_until(lambda: cached.peek(old.session.key, clock.now) is None)
+    await store.delete(old.session.key)
+    assert await cached.get(old.session.key) is None
 
 
 async def test_closing_writes_pending_touches(

@@ -12,7 +12,8 @@ from gateway.errors import StoreUnavailable
 from gateway.formats.token import key_of, key_of_any
 from gateway.model import Renewal, Session, SessionId, SessionKey, Token, User
 from gateway.rules.sessions import GRACE
-from gateway.stores.keeper import Begun, Changed, Keeper, Visit
+from gateway.stores.begun import Begun, Changed, Visit
+from gateway.stores.keeper import Keeper
 from gateway.stores.memory import MemoryStore
 from gateway.stores.postgres import PostgresStore
 from gateway.stores.protocol import SessionStore
@@ -489,6 +490,42 @@ async def test_a_session_that_is_renewed_at_the_same_moment_ends_all_the_same(
             await ending.end(begun.session.key)
         case "revoke":
             await ending.revoke(waiting.id)
+        case _:
+            await ending.revoke_user("ada")
+    assert racing.renewed is not None
+    assert await alive(store, begun, racing.renewed) == [False, False]
+
+
+class OtherRightsInBetween(RenewedInBetween):
+    """A store in which a session gets other rights, id and token just before it is deleted."""
+
+    async def delete_many(self, keys: Sequence[SessionKey]) -> int:
+        if self.renewed is None:
+            [session] = await self._keeper.of_user("ada")
+            done = await changed(self._keeper, session, replace(ADA, roles=("owner",)), {})
+            assert done is not None
+            self.renewed = done.begun
+        return await self._store.delete_many(keys)
+
+
+@pytest.mark.parametrize("renewed_before", [False, True])
+@pytest.mark.parametrize("how", ["sign-out", "revoke", "revoke all"])
+async def test_a_session_that_gets_other_rights_at_the_same_moment_ends_all_the_same(
+    store: SessionStore, keeper: Keeper, clock: Clock, how: str, renewed_before: bool
+) -> None:
+    begun = await keeper.begin(ADA, HERE)
+    if renewed_before:  # so that the old token still answers
+        [waiting] = await keeper.set_roles("ada", ADA.roles)
+        again = await keeper.renew(waiting)
+        assert again is not None
+        begun = again
+    racing = OtherRightsInBetween(store, keeper)
+    ending = Keeper(racing, LIFETIME, wall=clock)  # type: ignore[arg-type]
+    match how:
+        case "sign-out":
+            await ending.end(begun.session.key)
+        case "revoke":
+            await ending.revoke(begun.session.id)
         case _:
             await ending.revoke_user("ada")
     assert racing.renewed is not None

@@ -81,6 +81,8 @@ class TrustAlone(Watcher):
 
     def changed(self, key: SessionKey) -> None: ...
 
+    def all_changed(self) -> None: ...
+
     def trust(self, trusted: bool) -> None:
         self.watcher.trust(trusted)
 

@@ -349,6 +349,21 @@ async def test_stale_copies_are_served_until_the_store_answers_not_only_until_it
     assert not held.stale
 
 
+@pytest.mark.parametrize("lost_before", [True, False])
+async def test_nothing_is_stale_once_everything_is_known_to_be_gone_though_the_store_rests(
+    cached: CachedSessions, store: FakeStore, known: Session, clock: Clock, lost_before: bool
+) -> None:
+    if lost_before:
+        cached.trust(False)
+    await lost(cached, store, clock)
+    if lost_before:
+        cached.trust(True)
+    cached.all_changed()
+    assert await stale(cached, known) is None
+    cached.trust(False)
+    assert await stale(cached, known) is None
+
+
 async def test_touches_wait_while_the_store_rests(
     cached: CachedSessions, store: FakeStore, known: Session, clock: Clock, ticks: Ticks
 ) -> None:

@@ -142,7 +142,7 @@ async def test_a_flush_takes_every_copy_away(
 ) -> None:
     ears = await hearing(store)
     server.command(command)
-    await wait_until(lambda: ears.trust_was_lost and ears.trusted, seconds=0.2)
+    await wait_until(lambda: ears.all, seconds=0.2)
 
 
 @pytest.mark.parametrize(

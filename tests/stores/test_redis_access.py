@@ -3,6 +3,7 @@ what the gateway does and nothing else."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 
@@ -10,6 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.errors import StoreUnavailable
+from gateway.model import CountedBy, RateLimit
+from gateway.rates.opening import open_rates
 from gateway.stores.protocol import SessionStore
 from gateway.stores.redis import RedisStore
 from tests.redis_topology import Certificates, RedisCluster, RedisSentinels
@@ -179,6 +182,23 @@ async def test_a_user_who_may_not_read_is_told_which_command_is_missing(
     assert PASSWORD not in str(caught.value)
     await store.close()
     server.command("ACL", "SETUSER", "gateway", "+mget")
+
+
+async def test_rate_limits_need_one_command_more(server: RedisServer, url: str) -> None:
+    rates = open_rates(url, timeout=1.0, clock=time.monotonic, failed=lambda: None)
+    once = RateLimit(requests=1, window=60, by=CountedBy.USER)
+    with capture_logs() as logs:
+        await rates.count("a", once)
+    assert [line["event"][:26] for line in logs] == ["rate limits are not shared"]
+    await rates.close()
+    server.command("ACL", "SETUSER", "gateway", "+pttl")
+    rates = open_rates(url, timeout=1.0, clock=time.monotonic, failed=lambda: None)
+    with capture_logs() as logs:
+        assert await rates.count("a", once) == 0.0
+        assert await rates.count("a", once) > 59.0
+    assert logs == []
+    await rates.close()
+    server.command("ACL", "SETUSER", "gateway", "-pttl")
 
 
 async def test_a_user_who_may_not_listen_is_served_but_nothing_is_kept(

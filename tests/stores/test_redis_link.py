@@ -6,6 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from gateway.errors import StoreUnavailable
+from gateway.model import SessionKey
+from gateway.stores.redis import RedisStore
 from gateway.stores.redis_link import Greeting, NotPrimary, Refused, connect, open_link
 from gateway.stores.redis_node import Node
 
@@ -142,6 +145,27 @@ async def test_silence_ends_the_wait_of_everybody_and_the_next_one_gets_a_new_co
             await first
         assert await node.run([("GET", "c")]) == [7]
         await node.close()
+
+
+async def test_silence_is_noticed_though_all_who_waited_have_given_up_first() -> None:
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"HELLO\r\n$1\r\n3\r\n")
+        writer.write(HELLO)
+        if connections == 1:  # as where a firewall has forgotten it: not even an end
+            await reader.read()
+        while await reader.read(65536):
+            writer.write(b"*1\r\n_\r\n")
+
+    async with serving(serve) as port:
+        store = RedisStore(f"redis://127.0.0.1:{port}", timeout=0.1)
+        with pytest.raises(StoreUnavailable):
+            await store.load([SessionKey("a" * 64)])
+        assert await store.load([SessionKey("a" * 64)]) == [None]
+        await store.close()
 
 
 async def test_who_waits_for_a_connection_to_a_server_that_is_dropped_is_told() -> None:

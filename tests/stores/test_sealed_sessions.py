@@ -15,10 +15,10 @@ from gateway.formats.chunks import split
 from gateway.formats.sealed import KeyRing
 from gateway.model import ANONYMOUS, Lifetime, SealedSession, Session, SessionKey, User
 from gateway.rules.not_before import is_record
-from gateway.rules.sessions import due
+from gateway.rules.sessions import due, touched
+from gateway.stores.begun import Begun, Visit
 from gateway.stores.cached import CachedSessions
 from gateway.stores.held import Held
-from gateway.stores.keeper import Begun, Visit
 from gateway.stores.memory import MemoryStore
 from gateway.stores.nowhere import Nowhere
 from gateway.stores.presented import presented
@@ -216,9 +216,9 @@ async def test_the_store_hears_of_a_session_once_each_update_age(clock: Clock) -
     class Counted(MemoryStore):
         touched = 0
 
-        async def touch(self, session: Session) -> None:
+        async def touch(self, session: Session) -> bool:
             self.touched += 1
-            await super().touch(session)
+            return await super().touch(session)
 
     store = Counted(wall=clock)
     process = Process(store, clock)
@@ -402,6 +402,86 @@ async def test_other_roles_count_at_once_and_the_old_cookie_dies_when_the_new_on
     assert await one.who(given) is None
 
 
+@pytest.mark.parametrize("seconds", [0.0, -5.0], ids=["the same clock", "one that is behind"])
+async def test_of_two_changes_of_roles_the_later_one_counts_whatever_the_clocks_say(
+    kept: MemoryStore, clock: Clock, seconds: float
+) -> None:
+    one, _, first, second = await two(kept, clock)
+    behind = Clock()
+    behind.now = clock.now + seconds
+    other = Process(kept, behind)
+    await other.keeper.set_roles("ada", ("viewer",))  # of sessions that began later, it seems
+    for begun in (first, second):
+        session = await one.who(begun.token)
+        assert session is not None
+        assert session.user.roles == ("viewer",)
+    clock.now += 1.0
+    await one.keeper.set_roles("ada", ("editor",))
+    _, given = await one.request(first.token)
+    assert given is not None
+    behind.now = clock.now + seconds
+    await other.keeper.set_roles("ada", ())
+    for cookie in (given, second.token):
+        session = await one.who(cookie)
+        assert session is not None
+        assert session.user.roles == ()
+
+
+async def test_a_change_of_data_does_not_spare_the_old_cookie_what_other_roles_mean_for_it(
+    kept: MemoryStore, clock: Clock
+) -> None:
+    one, other, first, _ = await two(kept, clock)
+    clock.now += 1.0
+    await other.keeper.set_roles("ada", ("admin", "editor", "owner"))
+    session = await one.who(first.token)  # as on a route that asks nobody, and renews nothing
+    assert session is not None
+
+    async def to(now: Session) -> tuple[User, dict[str, object]]:
+        return now.user, {"theme": "dark"}
+
+    changed = await one.keeper.change(session, to)
+    assert changed is not None
+    assert changed.begun is not None
+    for process in (one, other):
+        assert await process.who(first.token) is None
+        known = await process.who(changed.begun.token)
+        assert known is not None
+        assert known.data == {"theme": "dark"}
+
+
+async def test_the_one_that_is_left_when_all_others_are_ended_lives_on_with_other_rights(
+    kept: MemoryStore, clock: Clock
+) -> None:
+    one, other, _, second = await two(kept, clock)
+    clock.now += 1.0
+    await one.keeper.revoke_user("ada", spare=second.session.id)
+
+    async def to(now: Session) -> tuple[User, dict[str, object]]:
+        return replace(now.user, roles=()), {}
+
+    session = await one.who(second.token)
+    assert session is not None
+    changed = await one.keeper.change(session, to)
+    assert changed is not None
+    assert changed.begun is not None
+    assert await other.who(changed.begun.token) is not None
+    assert await other.who(second.token) is None
+    await one.keeper.revoke_user("ada")
+    assert await other.who(changed.begun.token) is None
+
+
+async def test_a_touch_that_comes_late_takes_nothing_from_what_is_known_against_a_session(
+    kept: MemoryStore, clock: Clock
+) -> None:
+    one, _, first, _ = await two(kept, clock)
+    await one.keeper.end(key_of(first.token))
+    clock.now += 5.0
+    await kept.touch(touched(first.session, LIFETIME, now=clock.now))  # by who has not heard of it
+    [record] = await kept.load([first.session.key])
+    assert record is not None
+    assert record.expires_at == first.session.ends_at
+
+
 async def test_the_same_roles_leave_the_old_cookie_as_it_is(
     kept: MemoryStore, clock: Clock
 ) -> None:
@@ -526,6 +606,31 @@ async def test_records_of_what_was_ended_are_no_sessions(kept: MemoryStore, cloc
     assert await process.keeper.of_user("ada") == []
     assert [session async for session in kept.all() if not is_record(session)] == []
     assert len([session async for session in kept.all()]) == 2
+
+
+async def test_a_cookie_is_not_kept_as_open_whose_secret_goes_while_the_store_is_asked(
+    kept: MemoryStore, clock: Clock
+) -> None:
+    class Slow(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__(wall=clock)
+            self.gate = asyncio.Event()
+
+        async def load(self, keys: Any) -> list[Session | None]:
+            await self.gate.wait()
+            return await super().load(keys)
+
+    store = Slow()
+    store.gate.set()
+    process = Process(store, clock, OLD)
+    cookie = (await begin(process)).token
+    store.gate.clear()
+    asked = asyncio.create_task(process.who(cookie))
+    await asyncio.sleep(0.01)
+    process.sessions.use(KeyRing([NEW], NAME))
+    store.gate.set()
+    await asked
+    assert await process.who(cookie) is None
 
 
 # --- a store that is out ---------------------------------------------------------------------

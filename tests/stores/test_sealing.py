@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from gateway.errors import CorruptRecord
 from gateway.formats.keys import derive
 from gateway.model import Session, SessionKey
-from gateway.stores.codec import PLAIN, codec_for
+from gateway.stores.codec import PLAIN, RememberingCodec, codec_for
 from gateway.stores.protocol import Codec
 from gateway.stores.sealing import SealedCodec, record_key_id, sealed_under
 from gateway.stores.sqlite import SqliteStore
@@ -68,13 +68,18 @@ def test_a_record_is_nothing_without_its_secret(codec: Codec) -> None:
     assert NEW not in str(caught.value)
 
 
-def test_what_was_written_before_sealing_was_switched_on_or_off_is_read() -> None:
+def test_what_was_written_before_sealing_was_switched_off_is_read() -> None:
     sealing, not_sealing = SealedCodec([NEW]), SealedCodec([NEW], seal=False)
     plain = not_sealing.encode(SESSION)
     assert plain == PLAIN.encode(SESSION)
     assert sealed_under(plain) is None
-    assert opened(sealing, plain) == SESSION
+    assert opened(not_sealing, plain) == SESSION
     assert opened(not_sealing, sealing.encode(SESSION)) == SESSION
+
+
+def test_who_can_write_to_the_store_can_make_no_session_where_they_are_sealed() -> None:
+    with pytest.raises(CorruptRecord, match=r"session\.encrypt"):
+        opened(SealedCodec([NEW]), PLAIN.encode(SESSION))
 
 
 def test_a_record_is_nothing_under_another_key() -> None:
@@ -104,6 +109,41 @@ def test_no_shortened_record_is_accepted() -> None:
 def test_hostile_bytes_raise_only_the_documented_error(payload: bytes) -> None:
     with pytest.raises(CorruptRecord):
         opened(SealedCodec([NEW]), payload)
+
+
+def test_a_record_that_stays_the_same_is_the_same_object() -> None:
+    codec = RememberingCodec(SealedCodec([NEW]))
+    payload = codec.encode(SESSION)
+    assert opened(codec, payload) == SESSION
+    assert opened(codec, bytes(bytearray(payload))) is opened(codec, payload)
+
+
+def test_what_is_remembered_of_a_record_is_nothing_to_another_one() -> None:
+    codec = RememberingCodec(SealedCodec([NEW]))
+    payload = codec.encode(SESSION)
+    opened(codec, payload)
+    less = replace(SESSION, user=replace(SESSION.user, roles=()))
+    assert opened(codec, codec.encode(less)) == less
+    ends = SESSION.expires_at - 1
+    moved = codec.decode(SESSION.key, payload, SESSION.touched_at + 1, ends)
+    assert moved == replace(SESSION, touched_at=SESSION.touched_at + 1, expires_at=ends)
+    for key, spoilt in ((SessionKey("b" * 64), payload), (SESSION.key, payload[:-1] + b"?")):
+        with pytest.raises(CorruptRecord):
+            opened(codec, spoilt, key)
+        assert opened(codec, payload) == SESSION
+
+
+def test_only_so_many_records_are_remembered_and_no_long_ones() -> None:
+    codec = RememberingCodec(PLAIN, most=2, longest=2048)
+    long = replace(SESSION, data={"cart": "x" * 2048})
+    assert opened(codec, codec.encode(long)) is not opened(codec, codec.encode(long))
+    payload = codec.encode(SESSION)
+    first = opened(codec, payload)
+    for letter in "bc":
+        opened(codec, payload, SessionKey(letter * 64))
+    again = opened(codec, payload)
+    assert again == first
+    assert again is not first
 
 
 def test_keys_for_different_purposes_and_of_different_secrets_differ() -> None:

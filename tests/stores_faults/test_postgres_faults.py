@@ -1,4 +1,4 @@
-"""PostgreSQL goes away under 300 requests a second through a real gateway: nobody is signed out,
+"""PostgreSQL goes away under 500 requests a second through a real gateway: nobody is signed out,
 nobody is taken for somebody else, what is public does not notice, and soon after all is well again.
 
 ``make faults`` lets each of these happen again and again for ``GATEWAY_FAULTS`` seconds.
@@ -25,7 +25,7 @@ from tests.stores_faults.load import Load, Visitor, echo
 from tests.stores_faults.verdict import judge
 
 LONG = float(os.environ.get("GATEWAY_FAULTS", "0"))
-RATE = 300.0
+RATE = 500.0
 USERS = 24
 OUTAGE = 3.0
 """Seconds; more than it takes to notice silence."""

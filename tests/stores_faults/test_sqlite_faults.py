@@ -28,6 +28,7 @@ from tests.stores_faults.load import echo
 LONG = float(os.environ.get("GATEWAY_FAULTS", "0"))
 KILLS = 3
 PASSWORD = "correct horse"
+USERS = ("ada", *(f"user{number}" for number in range(8)))
 PAGE = 4096
 """Bytes of a page in SQLite's files."""
 
@@ -61,7 +62,8 @@ async def gateway(tmp_path: Path) -> AsyncIterator[GatewayProcess]:
     """A gateway that is not started."""
     # As cheap as argon2 gets: this is not about passwords.
     hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
-    (tmp_path / "users.yaml").write_text(f"users:\n  ada: {{password: {hashed!r}}}\n")
+    users = "".join(f"  {user}: {{password: {hashed!r}}}\n" for user in USERS)
+    (tmp_path / "users.yaml").write_text(f"users:\n{users}")
     async with echo() as upstream:
         yield ModestGateway(tmp_path, CONFIG, UPSTREAM=upstream)
 
@@ -81,9 +83,9 @@ async def statuses(gateway: GatewayProcess, path: str, *visitors: Visitor) -> se
     return await asyncio.to_thread(ask)
 
 
-def sign_in(gateway: GatewayProcess) -> Visitor:
+def sign_in(gateway: GatewayProcess, user: str = "ada") -> Visitor:
     visitor = Visitor(gateway.port)
-    assert visitor.sign_in("ada", PASSWORD).status == 303
+    assert visitor.sign_in(user, PASSWORD).status == 303
     return visitor
 
 
@@ -107,11 +109,11 @@ async def test_killed_while_it_writes_it_keeps_every_promise_and_nothing_by_halv
     signed_in: list[Visitor] = []
     signed_out: list[Visitor] = []
 
-    def come_and_go() -> None:
+    def come_and_go(user: str) -> None:
         """Sign in again and again, and every other time out; remember what was confirmed."""
         try:
             while True:
-                stays, goes = sign_in(gateway), sign_in(gateway)
+                stays, goes = sign_in(gateway, user), sign_in(gateway, user)
                 signed_in.append(stays)
                 before = Visitor(gateway.port, dict(goes.cookies))
                 if goes.sign_out().status == 303:
@@ -123,7 +125,7 @@ async def test_killed_while_it_writes_it_keeps_every_promise_and_nothing_by_halv
     until = monotonic() + LONG
     for number in range(1, 1_000_000):
         served = len(signed_in) + 10
-        visitors = [asyncio.create_task(asyncio.to_thread(come_and_go)) for _ in range(8)]
+        visitors = [asyncio.create_task(asyncio.to_thread(come_and_go, user)) for user in USERS]
         await wait_until(lambda: len(signed_in) > served, seconds=20.0)  # noqa: B023
         gateway.kill()
         await asyncio.gather(*visitors)

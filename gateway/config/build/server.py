@@ -69,7 +69,7 @@ def _templates(settings: ServerSettings, folder: Path, report: Report) -> Path:
 
 NOT_SHARED = (
     "memory:// is the memory of one process, and several workers would each know other sessions: "
-    "use sqlite:///file or redis://, or one worker"
+    "use sqlite:///file, redis:// or postgresql://, or one worker"
 )
 
 

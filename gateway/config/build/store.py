@@ -9,7 +9,10 @@ from gateway.config.source import Path as Place
 from gateway.rules import postgres_urls, redis_urls
 
 _PLACE = ("session", "store")
-_EXPECTED = "expected memory://, sqlite:///file, redis://host:port/db or postgresql://host/database"
+_EXPECTED = (
+    "expected memory://, sqlite:///file, redis://host:port/db (or redis+sentinel://, "
+    "redis+cluster://) or postgresql://host/database"
+)
 
 
 def build_store(url: str, folder: Path, report: Report, place: Place = _PLACE) -> str:

@@ -92,10 +92,11 @@ class AdapterPostgres:
                 report_corrupt(_STORE, "more than one row has the same token")
         return [found.get(key) for key in keys]
 
-    async def touch(self, session: Session) -> None:
+    async def touch(self, session: Session) -> bool:
         """Move the expiry of a session that is still there, as the framework does: never back."""
-        if self._writes:
-            await self._move(session.key, session.touched_at + self._max_age, self._wall())
+        if not self._writes:
+            return True
+        return await self._move(session.key, session.touched_at + self._max_age, self._wall())
 
     async def find(self, session_id: SessionId) -> Session | None:
         """Return nothing: no table knows our public ids."""
@@ -111,12 +112,13 @@ class AdapterPostgres:
         rows: list[Any] = await connection.fetch(self._load, keys)
         return rows
 
-    async def _move(self, token: str, expires: float, now: float) -> None:
+    async def _move(self, token: str, expires: float, now: float) -> bool:
         # Whole milliseconds, as JavaScript writes and compares them.
         values = (token, int(expires * 1000) / 1000, int(now * 1000) / 1000)
-        await self._connections.run(
+        done: str = await self._connections.run(
             lambda connection: connection.execute(self._touch, *values), again=True
         )
+        return done != "UPDATE 0"
 
     def _session(self, row: Any) -> Session | None:
         values = tuple(row)

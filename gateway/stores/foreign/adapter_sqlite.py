@@ -87,13 +87,13 @@ class AdapterSqlite:
                 report_corrupt(_STORE, "more than one row has the same token")
         return [found.get(key) for key in keys]
 
-    async def touch(self, session: Session) -> None:
+    async def touch(self, session: Session) -> bool:
         """Move the expiry of a session that is still there, as the framework does: never back."""
         if self._writer is None:
-            return
+            return True
         to = int((session.touched_at + self._max_age) * 1000)
         now = js_dates.now_ms(self._wall())
-        await self._writer.run(lambda db: _move(db, self._tables, session.key, to, now))
+        return await self._writer.run(lambda db: _move(db, self._tables, session.key, to, now))
 
     async def find(self, session_id: SessionId) -> Session | None:
         """Return nothing: no table knows our public ids."""
@@ -131,7 +131,7 @@ def _claim(tables: Tables) -> str:
     return f"UPDATE {sessions} SET {expires} = {expires} WHERE false"  # noqa: S608
 
 
-def _move(db: sqlite3.Connection, tables: Tables, token: str, to: int, now: int) -> None:
+def _move(db: sqlite3.Connection, tables: Tables, token: str, to: int, now: int) -> bool:
     sessions, expires = quoted(tables.sessions), quoted(tables.expires)
     where = f"WHERE {quoted(tables.token)} = ?"
     read = f"SELECT {expires} FROM {sessions} {where}"  # noqa: S608
@@ -140,9 +140,11 @@ def _move(db: sqlite3.Connection, tables: Tables, token: str, to: int, now: int)
         row = db.execute(read, (token,)).fetchone()
         there = None if row is None else row[0]
         moment = js_dates.of_text(there) if isinstance(there, str) else there
-        if isinstance(moment, int) and now <= moment < to:
-            # In the form that it had: that is what the app reads.
-            db.execute(write, (js_dates.with_offset(to) if isinstance(there, str) else to, token))
+        if not (isinstance(moment, int) and now <= moment < to):
+            return False
+        # In the form that it had: that is what the app reads.
+        db.execute(write, (js_dates.with_offset(to) if isinstance(there, str) else to, token))
+    return True
 
 
 def _listed(value: object) -> object:

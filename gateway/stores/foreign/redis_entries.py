@@ -95,16 +95,18 @@ class RedisEntries:
         }
         return [found.get(key) for key in keys]
 
-    async def touch(self, session: Session) -> None:
+    async def touch(self, session: Session) -> bool:
         """Let the key of a session that is still there live as long as a request of the app would.
 
         A key without end keeps having none.
         """
         if not self._writes:
-            return
+            return True
         [(entry, left)] = await self._read([session.key])
-        if entry is not None and left > 0 and (life := self._life(entry)) > 0:
-            await self._redis.run([("EXPIRE", self._prefix + session.key, int(life))])
+        if entry is None or left <= 0 or (life := self._life(entry)) <= 0:
+            return entry is not None
+        [done] = await self._redis.run([("EXPIRE", self._prefix + session.key, int(life))])
+        return bool(done)
 
     async def find(self, session_id: SessionId) -> Session | None:
         """Return nothing: no key leads from our public ids."""

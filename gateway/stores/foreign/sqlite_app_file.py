@@ -40,7 +40,7 @@ class AnyChange(Changes):
                 raise
 
     def _read(self, db: sqlite3.Connection) -> None:
-        self._doubt()
+        self._tell_all()
 
     def _newest(self) -> int:
         # Fails where the file is no database. What was there at the beginning is no change.

@@ -90,21 +90,22 @@ class UpstashSessions:
         }
         return [found.get(key) for key in keys]
 
-    async def touch(self, session: Session) -> None:
+    async def touch(self, session: Session) -> bool:
         """Move the expiry of a session that is still there, as the framework does: never back."""
         if not self._writes:
-            return
+            return True
         [value] = await self._values([_SESSION + session.key])
         if value is None:
-            return
+            return False
         record = self._record(session.key, value)
         to = js_dates.now_ms(session.touched_at + self._max_age)
         if record is None or record.expires >= to:
-            return
+            return False
         # All that the adapter may have put there stays; XX: what was deleted does not come back.
         moved = {**msgspec.json.decode(value), "expires": js_dates.iso(to)}
         name = self._prefix + _SESSION + session.key
-        await self._redis.run([("SET", name, msgspec.json.encode(moved), "XX", "KEEPTTL")])
+        [done] = await self._redis.run([("SET", name, msgspec.json.encode(moved), "XX", "KEEPTTL")])
+        return done is not None
 
     async def find(self, session_id: SessionId) -> Session | None:
         """Return nothing: no key leads from our public ids."""
@@ -150,7 +151,7 @@ class UpstashSessions:
         if self._known > _MOST_KNOWN:
             self._read_of = {user_id: {key}}
             self._known = 1
-            self._changes.doubt()
+            self._changes.tell_all()
 
     def _concerned(self, name: str) -> Iterable[SessionKey]:
         yield from self._read_of.get(name, ())
