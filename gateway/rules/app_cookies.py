@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 
 from gateway.rules.cookies import Looks, look_alikes
 
+MOST = 300
+"""Cookies of one request. Browsers keep 180 for a site; looking at each of many more costs time."""
+
 _BLANK = b" \t"
 _PIECE = re.compile(rb"\.[0-9]{1,3}")
 
@@ -63,11 +66,15 @@ class AppCookies:
     def sort(self, cookies: bytes) -> Sorted | None:
         """Sort a value of ``Cookie``; None: nothing in it concerns any source.
 
+        Of more cookies than any browser sends none is read, and none goes on.
+
         Args:
             cookies: As ``rules.cookies.read`` returns it. Nothing in it raises.
         """
         if not self._possible(cookies):
             return None
+        if cookies.count(b";") >= MOST:
+            return Sorted({}, [])
         found: dict[bytes, bytes] = {}
         twice: set[int] = set()
         parts: list[tuple[bytes, int | None]] = []

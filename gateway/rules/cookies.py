@@ -144,7 +144,9 @@ def look_alikes(names: frozenset[bytes], *, beginnings: bool = False) -> Looks:
     Args:
         beginnings: Whether all that begins with a name is taken for a piece, as NextAuth does.
     """
-    return _looks(names, rb"[^=;]*" if beginnings else rb"(?:[_. \[][0-9]{1,4})?")
+    # Possessive, and no further than a name goes: otherwise the square of its length were tried.
+    rest = rb"[^=;,\x00-\x20\"]*+"
+    return _looks(names, rest if beginnings else rb"(?:[_. \[][0-9]{1,4})?")
 
 
 @lru_cache(maxsize=64)

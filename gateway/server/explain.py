@@ -138,6 +138,9 @@ def _notes(route: Route, outcome: Outcome) -> Iterator[str]:
             f"rate_limit: {limit.requests} requests in {limit.window} s by {limit.by}, then 429; "
             "nothing is counted here"
         )
+    if route.accept is not None:
+        names = ", ".join(sorted(route.accept)) or "nobody else"
+        yield f"accept: besides the gateway's own sessions, those of {names} count here"
     if route.forwarding.cors is not None:
         yield (
             "cors: a pre-flight (OPTIONS with Origin and Access-Control-Request-Method) about "

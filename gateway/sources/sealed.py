@@ -99,7 +99,7 @@ class SealedSource:
             held = self._old.pop(key, None)
             if held is None:
                 return None
-            self._keep(key, held)
+            self._keep(held.session.key, held)
         if now < held.session.expires_at:
             return held
         del self._young[key]

@@ -321,6 +321,37 @@ def test_what_a_route_sets_is_named_and_what_is_not_simulated_is_said(
     assert "notes     cors: a pre-flight" in text
 
 
+ACCEPTING = """\
+version: 1
+session:
+  accept: [{name: shop, type: nextauth, secret: whispered-to-nobody-else-whatsoever}]
+upstreams: {app: "http://127.0.0.1:3000"}
+routes:
+  - {path: /some/**, access: login, accept: [shop]}
+  - {path: /own/**, access: login, accept: []}
+  - {path: /all/**, access: login}
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "note"),
+    [
+        ("/some/x", "besides the gateway's own sessions, those of shop count here"),
+        ("/own/x", "besides the gateway's own sessions, those of nobody else count here"),
+        ("/all/x", ""),
+    ],
+)
+def test_whose_sessions_count_on_a_route(
+    path: str, note: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "accepting.yaml"
+    file.write_text(ACCEPTING)
+
+    assert main(["explain", "-c", str(file), "GET", path, "--user", "ada"]) == 0
+    text = capsys.readouterr().out
+    assert (f"accept: {note}" in text) if note else ("own sessions" not in text)
+
+
 def test_a_challenge(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, said = told(capsys, "GET", "/app/home?x=1")
 

@@ -241,3 +241,25 @@ async def test_being_turned_away_for_lack_of_room_is_no_failure(users: UsersFile
     await asyncio.gather(*crowd, return_exceptions=True)
     assert busy > 0
     assert (await users.authenticate("alice", "wonderland")).id == "alice"
+
+
+async def test_ids_get_the_prefix_of_their_provider(
+    file: Path, passwords: Passwords, clock: Clock
+) -> None:
+    people = UsersFile(
+        provider="staff", file=file, load=load, passwords=passwords, clock=clock, id_prefix="s:"
+    )
+    people.open()
+    assert (await people.authenticate("alice", "wonderland")).id == "s:alice"
+
+
+async def test_nobody_signs_in_with_an_id_that_could_be_anothers(
+    file: Path, passwords: Passwords, clock: Clock
+) -> None:
+    people = UsersFile(
+        provider="staff", file=file, load=load, passwords=passwords, clock=clock, reserved=("al",)
+    )
+    people.open()
+    with capture_logs() as logs, pytest.raises(BadCredentials):
+        await people.authenticate("alice", "wonderland")
+    assert [line["event"] for line in logs] == ["user_refused"]

@@ -62,6 +62,9 @@ def build_accept(
         if any(source.name == other.name for _, other in built):
             where = (*path, "name") if settings.name else path
             report.error(where, "another source has this name; give each a name of its own")
+        if any(source.name == provider.id for _, provider in around.providers):
+            where = (*path, "name") if settings.name else path
+            report.error(where, "a sign-in provider has this name; X-Auth-Provider names both")
         check_cookies(source, path, built, around.own_cookies, report)
         built.append((index, source))
     prefixes = check_prefixes(entries, around.providers, report)

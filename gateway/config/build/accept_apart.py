@@ -10,12 +10,20 @@ from gateway.config.report import Report
 from gateway.config.source import Path
 
 
-class OtherSource(Protocol):
-    """From where users come: sessions of others, or a way to sign in at the gateway."""
+class Prefixed(Protocol):
+    """From where users come."""
 
     @property
     def id_prefix(self) -> str | None:
         """What its users' ids begin with; None: nothing was said."""
+
+
+class OtherSource(Prefixed, Protocol):
+    """A way to sign in at the gateway: users come from there as well."""
+
+    @property
+    def id(self) -> str:
+        """What it is called."""
 
 
 def check_cookies(
@@ -51,8 +59,8 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def check_prefixes(
-    accepted: Sequence[tuple[int, OtherSource]],
-    providers: Sequence[tuple[int, OtherSource]],
+    accepted: Sequence[tuple[int, Prefixed]],
+    providers: Sequence[tuple[int, Prefixed]],
     report: Report,
 ) -> tuple[str, ...]:
     """Hold sources to prefixes that keep their ids apart; return those that are not empty."""
