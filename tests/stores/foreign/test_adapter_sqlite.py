@@ -239,12 +239,12 @@ async def test_what_somebody_is_writing_for_long_keeps_nobody_from_hearing_of_it
     ears = await hearing(store)
     app.db.execute("BEGIN EXCLUSIVE")  # with a rollback journal nobody can even look at the file
     app.sign_out(key)
-    began, lost = time.monotonic(), ears.trust_was_lost
+    began, told = time.monotonic(), ears.all
     await wait_until(lambda: time.monotonic() - began > 0.1)  # several looks
-    assert ears.trust_was_lost == lost
+    assert ears.all == told
     app.db.execute("COMMIT")
-    await wait_until(lambda: ears.trust_was_lost > lost, what="the change is heard")
-    await wait_until(lambda: ears.trusted, what="changes are heard again")
+    await wait_until(lambda: ears.all > told, what="the change is heard")
+    assert ears.trust_was_lost == 0
     assert await store.load([key]) == [None]
     await store.close()
 
