@@ -563,3 +563,28 @@ async def test_a_new_secret_counts_from_then_on(gateway: GatewayProcess) -> None
         assert (await ask(gateway, "/login/x", cookie)).status == 200
     assert await reload(gateway, CONFIG) == []
     assert (await ask(gateway, "/login/x", new_one)).status == 401
+
+
+async def test_every_worker_takes_a_new_source(
+    running_upstream: Upstream, tmp_path: Path, redis: RedisServer, shop: Shop
+) -> None:
+    head = """\
+version: 1
+server: {listen: "127.0.0.1:${PORT}", admin: "127.0.0.1:${ADMIN_PORT}", workers: 2}
+upstreams: {app: "${UPSTREAM}"}
+routes: [{path: /login/**, access: login}]
+"""
+    store = 'session: {store: "sqlite:///sessions.db", secret: 0123456789abcdef0123456789abcdef'
+    source = '{type: express-session, secret: "${SHOP_SECRET}", store: "${REDIS}"}'
+    environment = {
+        "UPSTREAM": running_upstream.url, "REDIS": redis.url, "SHOP_SECRET": SHOP_SECRET
+    }  # fmt: skip
+    cookie = shop.sign_in(user={"id": "s"})
+    with GatewayProcess(tmp_path, f"{head}{store}}}\n", **environment) as gateway:
+        assert {(await ask(gateway, "/login/x", cookie)).status for _ in range(20)} == {401}
+        assert await reload(gateway, f"{head}{store}, accept: [{source}]}}\n") == []
+        assert {(await ask(gateway, "/login/x", cookie)).status for _ in range(20)} == {200}
+        broken = source.replace("${REDIS}", "redis://127.0.0.1:1/0")
+        config = f"{head}{store}, accept: [{broken}]}}\n"
+        assert await reload(gateway, config, event="reload refused") != []
+        assert {(await ask(gateway, "/login/x", cookie)).status for _ in range(20)} == {200}
