@@ -42,8 +42,10 @@ def read(plaintext: bytes, now: float) -> tuple[dict[str, Any], float]:
             raise Refused(Why.BAD_CLAIMS, f"{name} is not a number")
     if "exp" not in claims:
         raise Refused(Why.BAD_CLAIMS, "no exp: it would never expire")
-    # The packages compare whole seconds: a fraction of one in `exp` counts as all of it.
-    expires_at = float(math.ceil(min(claims["exp"], _LAST_SECOND))) + TOLERANCE
+    # Within these bounds before anything is computed: JSON has numbers that no double holds. The
+    # packages compare whole seconds: a fraction of one counts as all of it.
+    exp = max(-TOLERANCE, min(claims["exp"], _LAST_SECOND - TOLERANCE))
+    expires_at = float(math.ceil(exp)) + TOLERANCE
     if not now < expires_at:
         raise Refused(Why.EXPIRED, "expired")
     if not claims.get("nbf", now) <= math.floor(now) + TOLERANCE:

@@ -193,7 +193,8 @@ class SealedSource:
 
 def _issued_at(opened: Opened, now: float) -> float:
     issued_at = opened.claims.get("iat")
-    return float(issued_at) if isinstance(issued_at, int | float) else now
+    # Whatever JSON takes for a number: some of them no double holds.
+    return float(max(0, min(issued_at, now))) if isinstance(issued_at, int | float) else now
 
 
 def _belongs(cookie: str, name: str) -> bool:

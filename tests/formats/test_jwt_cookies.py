@@ -17,6 +17,7 @@ from gateway.formats import authjs, jwe, nextauth
 from gateway.formats.base64url import encode
 from gateway.formats.foreign import Opened, Refused, Why
 from gateway.formats.jwt_claims import TOLERANCE
+from gateway.rules.identity import isoformat
 from tests.formats.foreign_vectors import Vector, cases, cookies, load
 
 NOW = 1_795_200_000.0
@@ -264,6 +265,7 @@ def test_a_key_that_a_token_of_authjs_names_is_the_only_one_tried() -> None:
         pytest.param(b'{"exp":-1e300}', 0.0, Why.EXPIRED, id="before all time"),
         pytest.param(b'{"exp":1e300}', 2e11, None, id="after all time"),
         pytest.param(b'{"exp":1' + b"0" * 400 + b"}", 2e11, None, id="beyond a double"),
+        pytest.param(b'{"exp":-1' + b"0" * 400 + b"}", 0, Why.EXPIRED, id="below a double"),
         pytest.param(b'{"exp":1e400}', 0.0, Why.BAD_CLAIMS, id="infinity in digits"),
         pytest.param(b'{"exp":Infinity}', 0.0, Why.BAD_CLAIMS, id="infinity"),
         pytest.param(b'{"exp":NaN}', 0.0, Why.BAD_CLAIMS, id="no number"),
@@ -285,6 +287,17 @@ def test_the_times_of_a_token(codec: Codec, claims: bytes, now: float, why: Why 
         assert opened(codec, token, now=now).expires_at is not None
     else:
         assert refusal(codec, token, now=now) is why
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "exp",
+    [253402300785, 253402300799, 1e300, pytest.param(10**400, id="beyond a double")],
+)
+def test_the_end_of_a_token_is_a_moment_that_calendars_know(codec: Codec, exp: float) -> None:
+    ends = opened(codec, minted(codec, json.dumps({"exp": exp}).encode())).expires_at
+    assert ends is not None
+    assert isoformat(ends).startswith("9999-12-31T23:59:")
 
 
 @BOTH

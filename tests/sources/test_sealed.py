@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 
 import pytest
 
 from gateway.config.accepted import Accepted, Kind
+from gateway.formats import jwe, nextauth
 from gateway.model import SessionKey
 from gateway.rules.foreign import CLAIMS, Trust
 from gateway.sources.formats import format_of
@@ -136,3 +138,27 @@ def test_broken_pieces_are_no_session(opening: Opening) -> None:
     assert opening.source.key({f"{NEXT_COOKIE}.1": b"x"}) is None
     assert opening.source.key({}) is None
     assert opening.outcomes == {"bad_chunks": 1}
+
+
+@pytest.mark.parametrize(
+    ("issued_at", "touched"),
+    [
+        pytest.param(1_700_000_000, 1_700_000_000.0, id="a while ago"),
+        pytest.param(1e300, None, id="in the far future"),
+        pytest.param(10**400, None, id="beyond a double"),
+        pytest.param(-(10**400), 0.0, id="below a double"),
+    ],
+)
+async def test_it_was_used_last_when_it_was_issued_whatever_number_says_so(
+    opening: Opening, issued_at: float, touched: float | None
+) -> None:
+    claims = json.dumps({"sub": "1", "iat": issued_at, "exp": opening.now + 60})
+    value = jwe.seal_gcm(
+        jwe.header(alg="dir", enc=jwe.A256GCM),
+        nextauth.Keys([NEXT_SECRET]).ciphers[0],
+        bytes(nextauth.IV_BYTES),
+        claims.encode(),
+    )
+    held = await opening.source.get(opening.key(f"{NEXT_COOKIE}={value}"))
+    assert held is not None
+    assert held.session.touched_at == (opening.now if touched is None else touched)
