@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+_LONGEST = 365_000 * 86400.0
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _NUMBER = r"([0-9]{1,12}(?:\.[0-9]{1,6})?)"
@@ -24,6 +25,8 @@ def parse_duration(value: object) -> float:
     seconds = float(match[1]) * _SECONDS[match[2] or "s"]
     if seconds <= 0:
         raise ValueError("expected a duration above zero")
+    if seconds > _LONGEST:
+        raise ValueError("expected a duration of at most 365000d: no calendar goes on for ever")
     return seconds
 
 

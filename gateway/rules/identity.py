@@ -32,6 +32,8 @@ PRESETS: Mapping[str, Mapping[str, IdentityField]] = {
 _PLAIN = "".join(chr(c) for c in range(0x20, 0x7F) if chr(c) != "%")
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_LAST = 253402300799.0
+"""The end of the year 9999: no calendar here knows a later one, but apps write such."""
 
 
 def encode_value(text: str) -> str:
@@ -51,7 +53,7 @@ def encode_value(text: str) -> str:
 
 def isoformat(when: float) -> str:
     """Return Unix seconds as ISO 8601 in UTC with milliseconds: ``2026-11-20T23:52:26.000Z``."""
-    text = datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds")
+    text = datetime.fromtimestamp(min(when, _LAST), UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
 
 

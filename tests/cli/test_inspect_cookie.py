@@ -453,6 +453,19 @@ def test_tables_and_keys_of_adapters_are_asked(
     assert before == (vector["store_entries"] and snapshot(tmp_path, redis, vector))
 
 
+def test_a_session_until_the_last_day_of_javascript_is_one(
+    command: Command, tmp_path: Path
+) -> None:
+    vector = next(one for one in load("next-auth-db-sql") if "[drizzle-sqlite" in one["title"])
+    fill(tmp_path / "app.db", vector)
+    with sqlite3.connect(tmp_path / "app.db") as db:
+        db.execute("UPDATE session SET expires = 8640000000000000")
+    db.close()
+    config = accepting(tmp_path, "type: nextauth-database, store: 'sqlite:///app.db'")
+    found = command.json(vector["cookie_header"], *config).only
+    assert (found["verdict"], found["expires"]) == ("session", "9999-12-31T23:59:59.000Z")
+
+
 def test_rows_in_postgresql_are_asked_also_when_they_are_over(
     command: Command, tmp_path: Path, postgres: PostgresServer
 ) -> None:

@@ -186,6 +186,7 @@ def test_names_come_apart_at_the_commas(names: list[str]) -> None:
         (1_795_391_546.25, "2026-11-22T23:52:26.250Z"),
         (1_795_391_546.9999, "2026-11-22T23:52:26.999Z"),
         (1_709_164_800.0, "2024-02-29T00:00:00.000Z"),
+        (8_640_000_000_000.0, "9999-12-31T23:59:59.000Z"),
     ],
 )
 def test_times_are_utc_with_milliseconds(when: float, text: str) -> None:
