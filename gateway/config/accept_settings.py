@@ -73,12 +73,14 @@ class AcceptSettings(Strict):
     permissions: Annotated[PayloadPath | None, Given] = None
     """Where permissions are. Unset: there are none but those that roles bring."""
     id_prefix: Annotated[IdPrefix | None, Given] = None
-    """Put in front of its users' ids. Needed where users come from several sources; one of these
-    may have an empty one."""
+    """Put in front of its users' ids, so that nobody from another source has the same one. Unset:
+    nothing; with several sources that is a warning, and where a route names a ``user``, an error.
+    One source may have an empty one."""
     allowed_roles: Annotated[tuple[RoleName, ...] | None, Given] = None
     """The roles that it may give; any other is dropped and logged. Unset: all."""
     forward_to: Annotated[tuple[Label, ...] | None, Given] = None
-    """Upstreams that get its cookie; from all others it is kept. Unset: ``defaults.upstream``."""
+    """Upstreams that get its cookie; from all others it is kept. Unset: ``defaults.upstream``, or
+    the only one there is."""
 
 
 class JwtAcceptSettings(AcceptSettings):

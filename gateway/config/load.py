@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gateway.config.build.accept import Around, build_accept
+from gateway.config.build.accept_apart import Unprefixed
 from gateway.config.build.callbacks import build_callbacks
 from gateway.config.build.identity import build_identity
 from gateway.config.build.login import build_login
@@ -87,6 +88,10 @@ def load(text: str, file: str, env: Mapping[str, str]) -> Config:
             stale_for=session.stale_for,
             cache=session.cache,
             sources=tuple(source.name for source in accept),
+            unprefixed=Unprefixed(
+                accepted=tuple(one.name for one in accept if not one.trust.id_prefix),
+                providers=tuple(one.id for one in login.providers if not one.id_prefix),
+            ),
         ),
         report,
     )

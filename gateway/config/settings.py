@@ -168,8 +168,7 @@ class ProviderSettings(Strict):
     name: Annotated[Text | None, Given] = None
     """What the sign-in page calls it. Unset: its id."""
     id_prefix: Annotated[IdPrefix | None, Given] = None
-    """Put in front of its users' ids. Needed with ``session.accept``; one source of users may have
-    an empty one. Unset: nothing."""
+    """Put in front of its users' ids, as with ``session.accept``. Unset: nothing."""
 
 
 class LoginSettings(Strict):

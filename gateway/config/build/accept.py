@@ -149,9 +149,9 @@ def _forward_to(
         if around.upstream is None and around.upstreams and report.sound("defaults", "upstream"):
             message = (
                 "forward_to is missing: there are several upstreams, and defaults.upstream names "
-                "none that gets the app's cookie"
+                "none, so that no upstream gets the app's cookie"
             )
-            report.error(path, message)
+            report.warn(path, message)
         return frozenset(() if around.upstream is None else (around.upstream,))
     for index, name in enumerate(settings.forward_to):
         if name not in around.upstreams and (around.upstreams or report.sound("upstreams")):

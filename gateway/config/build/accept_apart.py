@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.config.accepted import Accepted
@@ -24,6 +25,16 @@ class OtherSource(Prefixed, Protocol):
     @property
     def id(self) -> str:
         """What it is called."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unprefixed:
+    """Sources of users whose ids are as they come, without a prefix."""
+
+    accepted: tuple[str, ...] = ()
+    """Names in ``session.accept``."""
+    providers: tuple[str, ...] = ()
+    """Ways to sign in; their ids are held apart when their files are read."""
 
 
 def check_cookies(
@@ -70,27 +81,51 @@ def check_prefixes(
     ]
     if accepted and len(sources) > 1:
         for at, (path, prefix) in enumerate(sources):
-            _check_prefix((*path, "id_prefix"), prefix, sources[:at], report)
+            _check_prefix(path, prefix, sources[:at], sources[at + 1 :], report)
     return tuple(prefix for _, prefix in sources if prefix)
 
 
-def _check_prefix(
-    where: Path, prefix: str | None, before: Iterable[tuple[Path, str | None]], report: Report
+def check_named_users(
+    where: Path, accept: Sequence[str] | None, unprefixed: Unprefixed, report: Report
 ) -> None:
+    """Note that a rule names users, and that people from several sources may have such an id.
+
+    Args:
+        accept: The sources that count where the rule is; None: all.
+    """
+    names = [name for name in unprefixed.accepted if accept is None or name in accept]
+    if names and len(names) + len(unprefixed.providers) > 1:
+        several = " and ".join((*names, *unprefixed.providers))
+        report.error(where, f"users of {several} may have the same id: give each an id_prefix")
+
+
+_Places = Sequence[tuple[Path, str | None]]
+
+
+def _check_prefix(
+    path: Path, prefix: str | None, before: _Places, after: _Places, report: Report
+) -> None:
+    where = (*path, "id_prefix")
     if not report.sound(*where):
         return
     if prefix is None:
-        report.error(
-            where,
-            "this key is missing: users come from several sources, and a prefix keeps the ids of "
-            'each apart; one of them may be ""',
-        )
+        same = next((_entry(other) for other, theirs in (*before, *after) if not theirs), None)
+        if same is not None:
+            report.warn(
+                path,
+                f"id_prefix is missing: ids could be the same as those of {same}, so upstreams "
+                "have to look at X-Auth-Provider as well as at X-User-Id",
+            )
         return
     for other, theirs in before:
         if theirs is not None and _alike(prefix, theirs):
-            owner = f"{other[1]}[{other[2]}]"
-            report.error(where, f"ids could be the same as those of {owner}, which begin alike")
+            message = f"ids could be the same as those of {_entry(other)}, which begin alike"
+            report.error(where, message)
             return
+
+
+def _entry(path: Path) -> str:
+    return f"{path[1]}[{path[2]}]"
 
 
 def _alike(one: str, other: str) -> bool:

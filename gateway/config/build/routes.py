@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from gateway.config.build.accept_apart import Unprefixed, check_named_users
 from gateway.config.build.route_values import forwarding, label, rules, when_denied
 from gateway.config.build.shaping import check_shaping
 from gateway.config.report import Report
@@ -41,8 +42,9 @@ class Surroundings:
     stale_for: float
     """What holds where a route says nothing."""
     cache: bool
-    sources: tuple[str, ...] = ()
+    sources: tuple[str, ...]
     """Names in ``session.accept``."""
+    unprefixed: Unprefixed
 
 
 def usual_upstream(defaults: DefaultsSettings, upstreams: tuple[str, ...]) -> str | None:
@@ -203,6 +205,10 @@ class _Build:
             if name not in known and self._report.sound("session", "accept"):
                 where = (*path, "accept", index)
                 self._report.error(where, "`session.accept` has no source named %v", *known)
+        if settings.user:
+            check_named_users(
+                (*path, "user"), settings.accept, self._around.unprefixed, self._report
+            )
 
     def _check_kept(self, path: Path, settings: RouteSettings) -> None:
         for index, name in enumerate(settings.keep_headers):
