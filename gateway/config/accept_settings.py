@@ -73,9 +73,9 @@ class AcceptSettings(Strict):
     permissions: Annotated[PayloadPath | None, Given] = None
     """Where permissions are. Unset: there are none but those that roles bring."""
     id_prefix: Annotated[IdPrefix | None, Given] = None
-    """Put in front of its users' ids, so that nobody from another source has the same one. Unset:
-    nothing; with several sources that is a warning, and where a route names a ``user``, an error.
-    One source may have an empty one."""
+    """Put in front of its users' ids, so that nobody from another source has the same one. With
+    several sources each should have one, of which one may be empty: otherwise there is a warning,
+    and where a route names a ``user`` an error. Unset: nothing."""
     allowed_roles: Annotated[tuple[RoleName, ...] | None, Given] = None
     """The roles that it may give; any other is dropped and logged. Unset: all."""
     forward_to: Annotated[tuple[Label, ...] | None, Given] = None
