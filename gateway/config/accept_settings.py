@@ -62,8 +62,8 @@ class AcceptSettings(Strict):
     name: Annotated[Label | None, Given] = None
     """What routes, logs and ``X-Auth-Provider`` call it. Unset: its type."""
     cookie: Annotated[AcceptedCookie | None, Given] = None
-    """The exact name of its cookie. Unset: the framework's own, where it has one, both plain and
-    with ``__Secure-``."""
+    """The exact name of its cookie. Unset: the framework's own; of NextAuth and Auth.js both plain
+    and with ``__Secure-``."""
     user: Annotated[PayloadPath | None, Given] = None
     """Where in a session the user is: an object with ``id``, ``name``, ``email`` and ``image``, or
     an id alone; without an id, the email is it. Unset: ``sub``, ``name``, ``email`` and ``picture``
