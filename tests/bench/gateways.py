@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from tests.bench import counting_sqlite
+from tests.bench.apps import App, AppName, app
 from tests.bench.measure import Proxy, program
 from tests.bench.peers import BROWSER
 from tests.bench.stores import InProcess, Sqlite, Store
@@ -28,6 +29,12 @@ class Gateway:
     cache: bool = True
     update_age: str = "5m"
     request_log: bool = False
+    format: Literal["gateway", "nextauth", "authjs"] = "gateway"
+    """Of its own sessions, in cookies."""
+    accept: AppName | None = None
+    """Whose sessions it is asked with instead of its own."""
+    first_seen: bool = False
+    """Whether it has never seen the ``Cookie`` that it is asked with."""
 
 
 def gateway(
@@ -46,7 +53,8 @@ def gateway(
     port = free_port()
     store = _store(folder, servers, shape)
     file = folder / "config.yaml"
-    file.write_text(_config(port, upstream_port, store.url, shape))
+    accepted = app(shape.accept, store.url) if shape.accept else None
+    file.write_text(_config(port, upstream_port, store.url, shape, accepted))
     command = [program("gateway", "make run")]
     if counted and isinstance(store, Sqlite):
         command = [sys.executable, counting_sqlite.__file__, str(store.counts)]
@@ -58,7 +66,9 @@ def gateway(
         headers=BROWSER,
         echo_url=f"http://127.0.0.1:{port}{shape.path}/echo",
         echo=" " if public else "ada member,reader",
-        sign_in_url=f"http://127.0.0.1:{port}/sign-in",
+        sign_in_url="" if accepted else f"http://127.0.0.1:{port}/sign-in",
+        visitors=iter(accepted) if accepted else None,
+        first_seen=shape.first_seen,
         store=store,
     )
 
@@ -75,7 +85,9 @@ def _store(folder: Path, servers: Mapping[str, Store], shape: Gateway) -> Store:
             return servers[shape.store]
 
 
-def _config(port: int, upstream_port: int, store_url: str, shape: Gateway) -> str:
+def _config(
+    port: int, upstream_port: int, store_url: str, shape: Gateway, accepted: App | None
+) -> str:
     kept = f"store: {store_url}" if store_url else "strategy: jwt"
     others = "\n".join(
         f"  - {{path: /section{number}/**, access: login, role: member}}"
@@ -91,6 +103,8 @@ session:
   secret: "{SECRET}"
   cache: {str(shape.cache).lower()}
   update_age: {shape.update_age}
+  format: {shape.format}
+  accept: [{accepted.accept if accepted else ""}]
 upstreams:
   app: http://127.0.0.1:{upstream_port}
 defaults: {{access: deny, upstream: app}}

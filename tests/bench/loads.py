@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from tests.bench.measure import Proxy, Running, Unusable, program
@@ -26,6 +27,8 @@ _RATE_CLIENTS = 40
 UPDATE_AGE = 1
 """Seconds between two touches of a session, at least, where they are counted."""
 _TOUCHING = 4
+_EACH_SECOND = 20_000
+"""Newcomers: more requests than a gateway answers."""
 _SETTLING = 1.0  # seconds after the last answer: what is let go by then does not count as kept
 _HERE = Path(__file__).parent
 
@@ -72,6 +75,25 @@ end
 """
 
 
+_NEWCOMERS = """
+local cookies, before, after, cookie = io.lines("%s")
+function init()
+    wrk.headers["Cookie"] = "@"
+    before, after = wrk.format():match("^(.*Cookie: )@(.*)$")
+end
+function request()
+    local following = cookies and cookies()
+    if following then
+        cookie = following
+    else
+        cookies = nil
+        wrk.thread:stop()
+    end
+    return before .. cookie .. after
+end
+"""
+
+
 def requests(
     path: str = "", *, fields: tuple[str, ...] = (), upload: int = 0, everybody: bool = False
 ) -> Send:
@@ -80,7 +102,8 @@ def requests(
     Args:
         path: What follows the proxy's usual URL.
         upload: Bytes of the body to send; 0: a GET.
-        everybody: All who have signed in ask, one after the other.
+        everybody: All who have signed in ask, one after the other; or somebody new each time,
+            where the proxy is to be asked so. When there is nobody new, it is over early.
     """
 
     def send(proxy: Proxy, connections: int, seconds: float) -> int:
@@ -92,7 +115,9 @@ def requests(
             script = proxy.folder / "upload.lua"
             script.write_text(f'wrk.method = "POST"\nwrk.body = string.rep("x", {upload})\n')
             command += ["-s", str(script)]
-        if everybody and proxy.cookies:
+        if everybody and proxy.first_seen:
+            command += ["-s", str(_newcomers(proxy, seconds))]
+        elif everybody and proxy.cookies:
             script = proxy.folder / "everybody.lua"
             script.write_text(_EVERYBODY % ", ".join(f'"{cookie}"' for cookie in proxy.cookies))
             command += ["-s", str(script)]
@@ -100,6 +125,15 @@ def requests(
         return answered(_output([*command, proxy.url + path], seconds if seconds % 1 else None))
 
     return send
+
+
+def _newcomers(proxy: Proxy, seconds: float) -> Path:
+    """Write a script that takes cookies from a file: as many in the script are too many for it."""
+    assert proxy.visitors is not None
+    cookies, script = proxy.folder / "newcomers", proxy.folder / "newcomers.lua"
+    cookies.write_text("\n".join(islice(proxy.visitors, int(_EACH_SECOND * seconds))))
+    script.write_text(_NEWCOMERS % cookies)
+    return script
 
 
 def authenticated(connections: int) -> Measure:

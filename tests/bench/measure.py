@@ -12,8 +12,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -61,6 +62,10 @@ class Proxy:
     """What answers with the cookie of a new session; empty: there are no sessions."""
     cookies: Sequence[str] = ()
     """The value of ``Cookie`` for each who has signed in."""
+    visitors: Iterator[str] | None = None
+    """Values of ``Cookie`` that were never sent yet; None: there are only those of ``cookies``."""
+    first_seen: bool = False
+    """Whether each request under load has one of these."""
     store: Store | None = None
     """Where sessions are."""
 
@@ -90,6 +95,8 @@ class Running:
             self._wait_until_it_listens()
             if self.proxy.sign_in_url:
                 self._sign_in()
+            elif self.proxy.visitors is not None:
+                self._ask_as(list(islice(self.proxy.visitors, self._users)))
             self._check()
         except BaseException:
             self._stop()
@@ -157,6 +164,13 @@ class Running:
                 raise Unusable(f"no cookie came with {answer.status}: {self._last_words()}")
             cookies.append("; ".join(["theme=dark", *given]))
         connection.close()
+        self._ask_as(cookies)
+        if self.proxy.first_seen:
+            # Whose fields are new as well, though their sessions are not.
+            visits = (f"{cookie}; visit={at}" for at, cookie in enumerate(cycle(cookies)))
+            self.proxy = replace(self.proxy, visitors=visits)
+
+    def _ask_as(self, cookies: Sequence[str]) -> None:
         headers = {**self.proxy.headers, "Cookie": cookies[0]}
         self.proxy = replace(self.proxy, headers=headers, cookies=cookies)
 

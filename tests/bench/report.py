@@ -17,7 +17,7 @@ from tests.bench.measure import Unusable, program
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
-_PEERS = {"nginx": "nginx", "envoy": "Envoy"}
+_PEERS = {"nginx": "nginx", "envoy": "Envoy", "own-session": "own session"}
 _VERSIONS = {
     "nginx": (["-v"], "nginx"),
     "haproxy": (["-v"], "HAProxy"),

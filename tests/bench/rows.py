@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.bench import loads
+from tests.bench.apps import AppName
 from tests.bench.gateways import Gateway
 from tests.bench.loads import Measure, cpu, requests
 
 _UPDATE_AGE = f"{loads.UPDATE_AGE}s"
+
+_APPS: tuple[tuple[str, AppName, str], ...] = (
+    ("nextauth", "nextauth", "NextAuth 4"),
+    ("authjs", "authjs", "Auth.js 5"),
+    ("iron", "iron-session", "iron-session 9"),
+    ("express", "express-session", "express-session, Redis"),
+)
 
 GATEWAYS = {
     "gateway-public": ("public route, 50 routes", Gateway(path="/public/page")),
@@ -28,6 +36,28 @@ GATEWAYS = {
     "asked-postgresql": (
         "`session.cache: false`, PostgreSQL",
         Gateway(store="postgresql", cache=False),
+    ),
+    "own-session": ("own session, cached", Gateway()),
+    "own-first": ("the same, with another cookie each time", Gateway(first_seen=True)),
+    **{
+        f"{short}-{when}": (
+            f"{title}, {words}",
+            Gateway(
+                accept=name,
+                store="redis" if name == "express-session" else "sqlite",
+                first_seen=when == "first",
+            ),
+        )
+        for short, name, title in _APPS
+        for when, words in (("cached", "cached"), ("first", "first seen"))
+    },
+    "format-nextauth": (
+        "own session, `format: nextauth`, cached",
+        Gateway(store="cookie", format="nextauth"),
+    ),
+    "format-authjs": (
+        "own session, `format: authjs`, cached",
+        Gateway(store="cookie", format="authjs"),
     ),
     "touched-sqlite": ("SQLite", Gateway(update_age=_UPDATE_AGE)),
     "touched-redis": ("Redis", Gateway(store="redis", update_age=_UPDATE_AGE)),
@@ -128,6 +158,23 @@ TABLES = {
         peers=("nginx",),
         more=("store's CPU µs/request", "store commands/request"),
         counted=True,
+    ),
+    "accepted": Table(
+        title="Sessions of other frameworks",
+        unit="CPU µs/request",
+        proxies=(
+            *("nginx", "own-session", "own-first"),
+            *(f"{short}-{when}" for short, _, _ in _APPS for when in ("cached", "first")),
+            *("format-nextauth", "format-authjs"),
+        ),
+        loads={
+            "page": Load(titles=("",), measure=cpu(requests(everybody=True)), users=_USERS),
+        },
+        goals={
+            **{f"{short}-cached": "≤ 1.1 × own session" for short, _, _ in _APPS},
+            **{f"{short}-first": "≤ cached + 60" for short, _, _ in _APPS},
+        },
+        peers=("nginx", "own-session"),
     ),
     "touches": Table(
         title=f"Touches of one busy session, `update_age: {_UPDATE_AGE}`",
