@@ -11,6 +11,7 @@ from gateway.formats.npm_cookies import Flavour, value
 from gateway.model import Lifetime, Session, SessionKey
 from gateway.sources.cookie_life import prolonged
 from gateway.stores.cached import CachedSessions
+from gateway.stores.foreign.protocol import Hearing
 from gateway.stores.held import Held
 from gateway.stores.protocol import LookupStore, Watcher
 
@@ -42,6 +43,7 @@ class StoredSource(Watcher):
         self._prolongs = prolongs
         self._count = count
         self._trusted = False
+        self._hear = store.hear if cache and isinstance(store, Hearing) else None
         self._cached = CachedSessions(store, enabled=cache, lifetime=Lifetime(), wall=wall)
         store.watch(self)
 
@@ -78,10 +80,14 @@ class StoredSource(Watcher):
 
     def peek(self, key: SessionKey, now: float) -> Held | None:
         """Return the session from memory."""
+        if self._hear is not None:
+            self._hear()
         return self._cached.peek(key, now)
 
     async def get(self, key: SessionKey, *, stale_for: float = 0.0) -> Held | None:
         """Return the session, from the store if need be."""
+        if self._hear is not None:
+            self._hear()
         held = await self._cached.get(key, stale_for=stale_for)
         self._count("no_entry" if held is None else "opened")
         return held

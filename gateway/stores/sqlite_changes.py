@@ -63,13 +63,16 @@ class Changes:
 
     async def _follow(self) -> None:
         while True:
-            try:
-                self._look()
-            except (sqlite3.Error, OSError) as exc:
-                if self._db is not None:
-                    log.warning("changes_not_heard", store="sqlite", error=str(exc))
-                self._lose()
+            self._look_up()
             await asyncio.sleep(_INTERVAL)
+
+    def _look_up(self) -> None:
+        try:
+            self._look()
+        except (sqlite3.Error, OSError) as exc:
+            if self._db is not None:
+                log.warning("changes_not_heard", store="sqlite", error=str(exc))
+            self._lose()
 
     def _look(self) -> None:
         if self._db is not None and identity(self._path) != self._identity:

@@ -27,8 +27,9 @@ _COLUMNS_OF_SESSION = 3
 class AdapterSqlite:
     """A ``LookupStore`` on an app's own file, of Drizzle (milliseconds) or Prisma (those, or text).
 
-    Whatever is written to the file, copies of sessions are dropped within 25 ms. Rows are never
-    deleted: the app does that itself when it meets one that is over.
+    Whatever is written to the file, copies of sessions are dropped within 25 ms; and whoever calls
+    ``hear`` before using one finds nobody who has signed out in the app. Rows are never deleted:
+    the app does that itself when it meets one that is over.
 
     Args:
         touch: Whether the gateway moves expiries; otherwise the file is opened for reading alone.
@@ -102,6 +103,10 @@ class AdapterSqlite:
     def watch(self, watcher: Watcher) -> None:
         """Tell this watcher of every change, whoever makes it."""
         self._changes.watch(watcher)
+
+    def hear(self) -> None:
+        """Tell watchers of what was written up to now."""
+        self._changes.hear()
 
     async def _rows(self, keys: Sequence[SessionKey]) -> list[Row]:
         values = (json.dumps(keys),)

