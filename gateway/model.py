@@ -92,6 +92,11 @@ class Session:
     """Set on what still answers to the old token of a renewed session: where that one is now."""
 
     @property
+    def told_end(self) -> float:
+        """The end of which upstreams and browsers are told."""
+        return self.expires_at
+
+    @property
     def anonymous(self) -> bool:
         """Whether nobody has signed in."""
         return not self.user.id
@@ -114,6 +119,14 @@ class AcceptedSession(Session):
     """A session that another framework has issued and keeps: not ours to change, renew or end. Its
     user's provider is the name of its source.
     """
+
+    leeway: float = 0.0
+    """Seconds for which its framework takes it beyond the end that it names."""
+
+    @property
+    def told_end(self) -> float:
+        """The end that it names, as the app's own code sees it."""
+        return round(self.expires_at - self.leeway, 3)
 
 
 class Remember(StrEnum):

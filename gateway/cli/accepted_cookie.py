@@ -121,7 +121,7 @@ def _described(
     user = read.user
     return replace(
         finding,
-        expires=None if expires_at is None else isoformat(expires_at),
+        expires=None if expires_at is None else isoformat(round(expires_at - source.leeway, 3)),
         detail=None if user.id else "names no user: nobody is signed in",
         user=whom(user) if user.id else None,
         dropped=read.dropped,

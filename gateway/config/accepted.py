@@ -21,6 +21,10 @@ class Kind(StrEnum):
     NEXT_SESSION = "next-session"
 
 
+# jose's clock tolerance; that of iron-webcrypto; and at its very last millisecond a row counts.
+_LEEWAY = {Kind.NEXTAUTH: 15.0, Kind.AUTHJS: 15.0, Kind.IRON: 60.0, Kind.DATABASE: 0.001}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """One source of sessions that others issue. Equal ones can go on across a reload."""
@@ -52,3 +56,8 @@ class Accepted:
     def name(self) -> str:
         """What routes, logs and headers call it."""
         return self.trust.provider
+
+    @property
+    def leeway(self) -> float:
+        """Seconds for which the framework takes a session beyond the end that it names."""
+        return _LEEWAY.get(self.kind, 0.0)

@@ -76,7 +76,7 @@ class SessionView:
         try:
             if isinstance(session, AcceptedSession):
                 # What an app keeps is the app's to change: callbacks have a say in what is shown.
-                described = self._described(session.user, session.expires_at)
+                described = self._described(session.user, session.told_end)
                 shown = await self._callbacks.show(
                     described, session.user, {}, trigger=trigger, new=new
                 )

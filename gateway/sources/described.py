@@ -50,6 +50,7 @@ class Describing:
             ends_at=math.inf,
             touched_at=touched_at,
             expires_at=min(expires_at, _LAST),
+            leeway=self._config.leeway,
         )
 
     def _tell(self, user: str, dropped: tuple[str, ...]) -> None:

@@ -478,7 +478,7 @@ def test_rows_in_postgresql_are_asked_also_when_they_are_over(
     )
     assert command.json("s=live", *config).only["user"]["name"] == "Ada"
     found = command.json("s=over", *config).only
-    assert (found["why"], found["expires"]) == ("expired", "2020-01-01T00:00:00.001Z")
+    assert (found["why"], found["expires"]) == ("expired", "2020-01-01T00:00:00.000Z")
     assert command.json("s=gone", *config).only["why"] == "no_entry"
 
 

@@ -12,12 +12,14 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
 
+from gateway.rules.identity import isoformat
 from tests.clocked_gateway import ClockedGateway
 from tests.formats.foreign_vectors import Vector, load
 from tests.integration.wire import Answer, Client, Upstream
@@ -124,6 +126,11 @@ async def judge(gateway: ClockedGateway, upstream: Upstream, source: int, vector
     if user_id.isascii() and user_id.isprintable() and "%" not in user_id:
         assert got.get("X-User-Id") == f"{source:04}:{user_id}"
     assert (got.get("X-User-Name") is None) == (not user.get("name"))
+    # Of keys in Redis it is what they had left when they were written that counts.
+    if vector["expires"] is not None and not vector["format"].endswith("session-redis"):
+        jwt = vector["format"].endswith("-jwt")  # where a fraction of a second counts as all of it
+        until = ceil(vector["expires"]) if jwt else vector["expires"]
+        assert got.get("X-Session-Expires") == isoformat(until)
     assert (await ask(gateway, f"/login/s{source}/x", vector)).status == 200
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from gateway.config.accepted import Accepted, Kind
 from gateway.formats import jwe, nextauth
+from gateway.formats.iron import SKEW
+from gateway.formats.jwt_claims import TOLERANCE
 from gateway.model import SessionKey
 from gateway.rules.foreign import CLAIMS, Trust
 from gateway.sources.formats import format_of
@@ -162,3 +165,18 @@ async def test_it_was_used_last_when_it_was_issued_whatever_number_says_so(
     held = await opening.source.get(opening.key(f"{NEXT_COOKIE}={value}"))
     assert held is not None
     assert held.session.touched_at == (opening.now if touched is None else touched)
+
+
+@pytest.mark.parametrize(
+    ("kind", "leeway"),
+    [(Kind.NEXTAUTH, TOLERANCE), (Kind.AUTHJS, TOLERANCE), (Kind.IRON, SKEW), (Kind.EXPRESS, 0.0)],
+)
+def test_the_leeway_is_that_of_the_codec(kind: Kind, leeway: float) -> None:
+    assert replace(CONFIG, kind=kind).leeway == leeway
+
+
+async def test_the_end_that_is_told_is_the_one_that_it_names(opening: Opening) -> None:
+    held = await opening.source.get(opening.key(next_cookie(sub="1", max_age=100.0)))
+    assert held is not None
+    assert held.session.told_end == int(opening.now) + 100
+    assert held.session.expires_at == int(opening.now) + 115
