@@ -22,15 +22,14 @@ class AcceptedVisitors:
         self._sources = sources
         self._wall = wall
 
-    async def session(self, cookies: Mapping[str, str]) -> Session | None:
+    async def session(self, cookies: Mapping[str, bytes]) -> Session | None:
         """Return the first session that names somebody.
 
         Args:
-            cookies: Those that were sent once.
+            cookies: Those of sources, as they are sorted for routes.
         """
-        sent = {name: value.encode("latin-1", "replace") for name, value in cookies.items()}
         for source in self._sources:
-            key = source.key(sent)
+            key = source.key(cookies)
             held = None if key is None else await source.get(key)
             if held is None or held.session.anonymous or is_over(held.session, self._wall()):
                 continue

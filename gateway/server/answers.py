@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from gateway.errors import Reason
@@ -36,6 +36,8 @@ class PageRequest:
     """Case-insensitive."""
     cookies: Mapping[str, str]
     """By name, only those that were sent exactly once. Values as sent."""
+    app_cookies: Mapping[str, bytes] = field(default_factory=dict)
+    """Those of other frameworks' sessions, by the same rules as on routes."""
     body: bytes = b""
     """At most 64 KiB; more was refused with 413."""
     client: str = ""

@@ -335,6 +335,7 @@ class Pipeline:
             query=exchange.query,
             headers=fields.headers,
             cookies=cookies.parse_all(values),
+            app_cookies={} if head.app is None else head.app.found,
             body=body,
             client=head.client,
             request_id=exchange.request_id,

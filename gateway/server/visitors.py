@@ -43,7 +43,7 @@ class Sessions(Protocol):
 class AcceptedVisitors(Protocol):
     """Sessions that other frameworks have issued."""
 
-    async def session(self, cookies: Mapping[str, str]) -> Session | None:
+    async def session(self, cookies: Mapping[str, bytes]) -> Session | None:
         """Return the first that names somebody."""
         ...
 
@@ -109,7 +109,11 @@ class Visitors:
         held = None if key is None else await self._sessions.get(key)
         now = self._wall()
         if held is None or held.session.anonymous or is_over(held.session, now):
-            return None if self._accepted is None else await self._accepted.session(request.cookies)
+            return (
+                None
+                if self._accepted is None
+                else await self._accepted.session(request.app_cookies)
+            )
         if due(held.session, self._lifetime, now=now):
             held = self._sessions.touch_soon(held.session)
         return held.session

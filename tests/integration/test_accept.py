@@ -458,6 +458,17 @@ async def test_the_session_endpoint_tells_of_an_accepted_session(gateway: Gatewa
     assert shown["expires"].endswith("Z")
 
 
+async def test_what_is_no_session_on_a_route_is_none_on_our_own_pages(
+    gateway: GatewayProcess,
+) -> None:
+    good = next_cookie(sub="42")
+    twice = f"{good}; __Secure-{NEXT_COOKIE}=x; __Secure-{NEXT_COOKIE}=y"
+    for cookie, shown in ((good, True), (twice, False)):
+        status = (await ask(gateway, "/login/x", cookie)).status
+        said = json.loads((await ask(gateway, f"{AUTH}/session", cookie)).body)
+        assert (status == 200, bool(said)) == (shown, shown)
+
+
 async def test_signing_out_at_the_gateway_takes_the_apps_cookies_as_well(
     gateway: GatewayProcess, shop: Shop
 ) -> None:
