@@ -158,6 +158,8 @@ class IronAcceptSettings(AcceptSettings):
     """The app's ``password``, or several by their numbers: all open."""
     version: Version = 9
     """Of iron-session: 8 or 9. Default 9."""
+    touch: Literal["app"] = "app"
+    """Who renews a cookie: with iron-session the app alone can. Default ``app``."""
 
 
 class StoredAcceptSettings(AcceptSettings):

@@ -106,7 +106,9 @@ def test_passwords(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "secret").write_text("whispered\n")
-    source = accepted(f"type: iron-session, cookie: c, version: 8, {entry}", PASSWORD=SECRET)
+    source = accepted(
+        f"type: iron-session, cookie: c, version: 8, touch: app, {entry}", PASSWORD=SECRET
+    )
     assert (source.passwords, source.version) == (passwords, 8)
 
 
