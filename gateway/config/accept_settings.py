@@ -69,7 +69,8 @@ class AcceptSettings(Strict):
     an id alone; without an id, the email is it. Unset: ``sub``, ``name``, ``email`` and ``picture``
     of a JWT, otherwise ``user``, then ``passport.user``."""
     roles: Annotated[PayloadPath | None, Given] = None
-    """Where their roles are: a list, or one name. Unset: ``roles``, then ``user.roles``."""
+    """Where their roles are: a list, or one name. In a table, that is a column ``roles`` of the
+    user if there is one. Unset: ``roles``, then ``user.roles``."""
     permissions: Annotated[PayloadPath | None, Given] = None
     """Where permissions are. Unset: there are none but those that roles bring."""
     id_prefix: Annotated[IdPrefix | None, Given] = None

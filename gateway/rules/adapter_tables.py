@@ -5,7 +5,8 @@ Names come from the configuration alone and go into statements quoted, never fro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 USER = ("id", "name", "email", "image")
 """What every adapter knows of a user."""
@@ -29,6 +30,8 @@ class Tables:
     image: str = "image"
     more: tuple[str, ...] = ()
     """Further columns of a user, such as the one with the roles; none is called as those above."""
+    maybe: tuple[str, ...] = ()
+    """Such columns as well, if the table has them."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -43,6 +46,13 @@ class Tables:
         """What is read of a user: what it is called from then on, and its column."""
         own = (self.id, self.name, self.email, self.image)
         return (*zip(USER, own, strict=True), *((column, column) for column in self.more))
+
+
+def with_found(tables: Tables, found: Iterable[str]) -> Tables:
+    """Return the tables with those columns that may be there, as far as they were found."""
+    there = set(found)
+    more = (*tables.more, *(column for column in tables.maybe if column in there))
+    return replace(tables, more=more, maybe=())
 
 
 SCHEMAS = {

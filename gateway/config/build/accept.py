@@ -217,7 +217,9 @@ def _tables(settings: DatabaseAcceptSettings, path: Path, report: Report) -> Tab
     if redis_urls.is_redis(settings.store):
         return None
     tables = tables_of(settings.db_schema or "drizzle", settings.tables, settings.columns)
-    return replace(tables, more=_more_columns(settings, path, report))
+    more = _more_columns(settings, path, report)
+    usual = ("roles",) if settings.roles is None and "roles" not in more else ()
+    return replace(tables, more=more, maybe=usual)
 
 
 def _more_columns(settings: DatabaseAcceptSettings, path: Path, report: Report) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.formats import adapter
 from gateway.model import Session, SessionId, SessionKey
-from gateway.rules.adapter_tables import USER, Tables, quoted
+from gateway.rules.adapter_tables import USER, Tables, quoted, with_found
 from gateway.stores.foreign.adapter_reading import Reading
 from gateway.stores.foreign.protocol import SessionOf, askable, report_corrupt
 from gateway.stores.postgres_connections import Connections
@@ -20,6 +20,11 @@ from gateway.stores.protocol import Watcher
 _STORE = "nextauth-database"
 _COLUMNS_OF_SESSION = 3
 _NEVER = 9e9
+_THERE = """
+SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0
+AND NOT attisdropped AND attname = ANY($2::text[])
+AND has_column_privilege(attrelid, attnum, 'SELECT')
+"""
 
 
 class AdapterPostgres:
@@ -62,6 +67,13 @@ class AdapterPostgres:
 
     async def open(self) -> None:
         """Return if the tables are there, with these columns, for this account."""
+        if self._tables.maybe:
+            users = quoted(self._tables.users)
+            rows = await self._connections.run(
+                lambda connection: connection.fetch(_THERE, users, self._tables.maybe), again=True
+            )
+            self._tables = with_found(self._tables, (row[0] for row in rows))
+            self._load = _load(self._tables)
         await self._connections.run(lambda connection: connection.fetch(self._load, []), again=True)
         if self._writes:
             await self._move("", 0.0, _NEVER)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gateway.formats import adapter, js_dates, plain_json
 from gateway.model import Session, SessionId, SessionKey
-from gateway.rules.adapter_tables import USER, Tables, quoted
+from gateway.rules.adapter_tables import USER, Tables, quoted, with_found
 from gateway.stores.foreign.adapter_reading import Reading
 from gateway.stores.foreign.protocol import SessionOf, askable, report_corrupt
 from gateway.stores.foreign.sqlite_app_file import AnyChange, to_read, to_write
@@ -60,6 +60,11 @@ class AdapterSqlite:
 
     async def open(self) -> None:
         """Return if the tables are there, with these columns."""
+        if self._tables.maybe:
+            sql, table = "SELECT name FROM pragma_table_info(?)", self._tables.users
+            rows = await self._reader.run(lambda db: db.execute(sql, (table,)).fetchall())
+            self._tables = with_found(self._tables, (row[0] for row in rows))
+            self._load = _load(self._tables)
         await self.ping()
         if self._writer is not None:
             await self._writer.run(lambda db: db.execute(_claim(self._tables)))

@@ -255,6 +255,35 @@ async def test_roles_are_read_from_whatever_type_their_column_has(
     await store.close()
 
 
+@pytest.mark.parametrize(
+    ("column", "granted", "expected"),
+    [
+        pytest.param("roles", True, ["a", "b"], id="there"),
+        pytest.param("roles", False, None, id="not for this account"),
+        pytest.param("rules", True, None, id="not there"),
+    ],
+)
+async def test_the_column_where_roles_usually_are_is_read_if_it_can_be(
+    app: PostgresApp, clock: Clock, column: str, granted: bool, expected: object
+) -> None:
+    tables = ADAPTERS[app.name].tables
+    users, columns = quoted(tables.users), "id, name, email, image"
+    app.command(
+        f"ALTER TABLE {users} ADD COLUMN {column} text[] DEFAULT '{{a,b}}';"
+        f"CREATE ROLE reader LOGIN; GRANT SELECT ON {quoted(tables.sessions)} TO reader;"
+        f"GRANT SELECT ({columns}{f', {column}' * granted}) ON {users} TO reader"
+    )
+    key = SessionKey(app.sign_in(expires=clock.now + HOUR))
+    url = app.server.url_of("reader", app.name)
+    store = sessions(app, clock, url=url, tables=replace(tables, maybe=("roles",)))
+    await store.open()
+    [session] = await store.load([key])
+    await store.close()
+    app.command(f"DROP OWNED BY reader; DROP ROLE reader; ALTER TABLE {users} DROP COLUMN {column}")
+    assert session is not None
+    assert session.data["user"].get("roles") == expected
+
+
 async def test_tables_and_columns_may_have_any_names(app: PostgresApp, clock: Clock) -> None:
     app.command(
         """

@@ -196,6 +196,21 @@ async def test_a_list_is_json_in_a_column(
     await store.close()
 
 
+@pytest.mark.parametrize("there", [True, False])
+async def test_the_column_where_roles_usually_are_is_read_if_it_is_there(
+    app: SqliteApp, clock: Clock, there: bool
+) -> None:
+    if there:
+        app.db.execute(f'ALTER TABLE "{app.tables.users}" ADD COLUMN roles DEFAULT \'["a"]\'')
+    key = SessionKey(app.sign_in(expires=clock.now + HOUR))
+    store = sessions(app, clock, tables=replace(app.tables, maybe=("roles",)))
+    await store.open()
+    [session] = await store.load([key])
+    assert session is not None
+    assert session.data["user"].get("roles") == (["a"] if there else None)
+    await store.close()
+
+
 async def test_a_name_in_another_encoding_keeps_nobody_out(
     app: SqliteApp, store: AdapterSqlite, clock: Clock
 ) -> None:
