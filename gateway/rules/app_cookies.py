@@ -75,7 +75,7 @@ class AppCookies:
             return None
         if cookies.count(b";") >= MOST:
             return Sorted({}, [])
-        found: dict[bytes, bytes] = {}
+        found: dict[bytes, tuple[bytes, int]] = {}
         twice: set[int] = set()
         parts: list[tuple[bytes, int | None]] = []
         for each in cookies.split(b";"):
@@ -86,17 +86,15 @@ class AppCookies:
             if owner is not None:
                 if name in found:
                     twice.add(owner)
-                found[name] = content.strip(_BLANK)
+                found[name] = content.strip(_BLANK), owner
                 parts.append((part, owner))
-            elif part and not (
-                self._possible(part) and any(looks.alike(part) for looks in self._looks)
-            ):
+            elif part and not self._alike(part):
                 parts.append((part, None))
         return Sorted(
             {
                 name.decode("latin-1"): content
-                for name, content in found.items()
-                if self._owner(name) not in twice
+                for name, (content, owner) in found.items()
+                if owner not in twice
             },
             [
                 (part, None if owner is None else self._sources[owner][1])
@@ -110,7 +108,15 @@ class AppCookies:
         return _look_alikes([one for one in self._all if upstream not in one.forward_to])
 
     def _possible(self, text: bytes) -> bool:
-        return b"%" in text or any(looks.possible(text) for looks in self._looks)
+        if b"%" in text:
+            return True
+        for looks in self._looks:  # noqa: SIM110 - as in ``Looks.possible``
+            if looks.possible(text):
+                return True
+        return False
+
+    def _alike(self, part: bytes) -> bool:
+        return self._possible(part) and any(looks.alike(part) for looks in self._looks)
 
     def _owner(self, name: bytes) -> int | None:
         """Return the first source with this cookie."""

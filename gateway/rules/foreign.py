@@ -83,7 +83,7 @@ def read_user(payload: object, paths: Paths, trust: Trust) -> Read:
     if found is None:
         return Read(ANONYMOUS)
     user_id, described = found
-    if any(user_id.startswith(prefix) for prefix in trust.reserved):
+    if user_id.startswith(trust.reserved):
         return Read(ANONYMOUS, (f"id {user_id}",))
     allowed = trust.allowed_roles
     beside = described.get("roles") if paths.roles_beside else None
@@ -126,8 +126,11 @@ def _users(payload: object, paths: Paths) -> Iterator[tuple[str, Mapping[str, An
     for path in paths.user:
         found = at(payload, path)
         if isinstance(found, Mapping):
-            ids = (_id(found.get(key)) for key in (*paths.id_keys, "email"))
-            user_id = next(filter(None, ids), None)
+            user_id = None
+            for key in (*paths.id_keys, "email"):
+                user_id = _id(found.get(key))
+                if user_id is not None:
+                    break
         else:
             user_id, found = _id(found), {}
         if user_id is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.model import Caller, RoleGrant, User
 
@@ -45,6 +46,7 @@ class RoleFault(ValueError):
         super().__init__(message)
 
 
+@lru_cache(maxsize=1024)
 def is_plain_name(name: str) -> bool:
     """Whether a role or permission can stand in a comma-separated header without being misread.
 

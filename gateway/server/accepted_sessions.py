@@ -47,19 +47,26 @@ class AcceptedSessions:
         visitor: Identity | None = None
         for source in plan.sources:
             key = head.key_of(source)
-            held = None if key is None else await self._held(source, key, plan)
-            if key is None or held is None:
+            if key is None:
                 continue
             now = self._wall()
-            moved = not held.stale and source.due(held.session, now)
+            held = source.peek(key, now)
+            if held is not None:
+                self._metrics.cache_hits += 1
+            else:
+                held = await self._ask(source, key, plan)
+                if held is None:
+                    continue
+                now = self._wall()
+            touches = source.config.touches
+            moved = touches and not held.stale and source.due(held.session, now)
             if moved:
                 held = source.touch(held.session, now)
             identity = gateway.identity(held)
             if identity.caller is not None:
                 exchange.source = source
                 # Not where the app sees the request: what it says of its cookie must not be undone.
-                upstream = plan.pool.upstream.name
-                if source.config.touches and upstream not in source.config.forward_to:
+                if touches and plan.pool.upstream.name not in source.config.forward_to:
                     cookies = {} if head.app is None else head.app.found
                     renewed = source.renewed(key, cookies, now, moved=moved)
                     exchange.set_cookies += tuple(map(_line, renewed))
@@ -68,21 +75,15 @@ class AcceptedSessions:
                 visitor, exchange.source = identity, source
         return visitor
 
-    async def _held(self, source: Source, key: SessionKey, plan: RoutePlan) -> Held | None:
-        now = self._wall()
-        held = source.peek(key, now)
-        if held is not None:
-            self._metrics.cache_hits += 1
-        else:
-            self._metrics.cache_misses += 1
-            try:
-                held = await source.get(key, stale_for=plan.stale_for)
-            except StoreError:
-                self._metrics.store_errors += 1
-                raise
-            now = self._wall()
-            if held is None or is_over(held.session, now):
-                return None
+    async def _ask(self, source: Source, key: SessionKey, plan: RoutePlan) -> Held | None:
+        self._metrics.cache_misses += 1
+        try:
+            held = await source.get(key, stale_for=plan.stale_for)
+        except StoreError:
+            self._metrics.store_errors += 1
+            raise
+        if held is None or is_over(held.session, self._wall()):
+            return None
         if held.stale:
             self._metrics.stale_sessions += 1
         return held
