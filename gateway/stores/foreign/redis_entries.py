@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from typing import Any, Protocol
 
 from gateway.formats.foreign import Refused
@@ -105,7 +106,7 @@ class RedisEntries:
         [(entry, left)] = await self._read([session.key])
         if entry is None or left <= 0 or (life := self._life(entry)) <= 0:
             return entry is not None
-        [done] = await self._redis.run([("EXPIRE", self._prefix + session.key, int(life))])
+        [done] = await self._redis.run([("EXPIRE", self._prefix + session.key, ceil(life))])
         return bool(done)
 
     async def find(self, session_id: SessionId) -> Session | None:
