@@ -155,6 +155,8 @@ class Gateway:
         """Sorts the cookies of other frameworks; None: none is accepted."""
         self.base_path = config.server.base_path
         self.login_path = config.login.path
+        self.sign_in = config.login.page
+        """Address of the sign-in page, with ``{return_to}``."""
         self.public_url = config.server.public_url
         self.public_scheme = self.public_url.partition("://")[0]
         others = [
