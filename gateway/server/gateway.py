@@ -126,6 +126,7 @@ class Gateway:
         endpoints: AuthEndpoints,
         metrics: Metrics,
         deadlines: Deadlines,
+        wall: Callable[[], float],
         date: Callable[[], bytes],
         rates: Rates,
         log_dropped: Callable[[str, list[str]], None],
@@ -141,6 +142,7 @@ class Gateway:
         """Whether visitors get sessions."""
         self.ongoing = ongoing
         self._callbacks = callbacks
+        self._wall = wall
         self.endpoints = endpoints
         self.table = config.table
         self.roles = config.roles
@@ -249,6 +251,7 @@ class Gateway:
             sessions=self.sessions,
             cookies=self.cookies,
             callbacks=self._callbacks,
+            wall=self._wall,
         )
 
     def plan(self, route: Route) -> RoutePlan:
