@@ -10,32 +10,30 @@ import http.client
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import pytest
-
-from tests.servers import free_port, wait_for
+from tests.servers import Process, free_port
 
 COMMAND = str(Path(sys.executable).with_name("gateway"))
 
 
-class GatewayProcess:
-    """``gateway run`` on a free loopback port, with its folder, its store and what it printed.
+class GatewayProcess(Process):
+    """``gateway run``, with its folder and its store.
 
     As a context manager it is started, and at the end stopped as by an operator; that it then
     ends with anything but status 0 fails the test, and so does a traceback in its output.
     """
 
+    patience = 15.0
+
     def __init__(self, folder: Path, config: str, **environment: object) -> None:
+        super().__init__("gateway run", folder / "output")
         self.folder = folder
-        self.port = free_port()
         self.admin_port = free_port()
         self.config = folder / "config.yaml"
         self.config.write_text(config, encoding="utf-8")
@@ -49,19 +47,8 @@ class GatewayProcess:
             "ADMIN_PORT": str(self.admin_port),
             **{name: str(value) for name, value in environment.items()},
         }
-        self._output = folder / "output"
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if self.running and error is not None:
             self.kill()
         elif self.running:
@@ -81,51 +68,18 @@ class GatewayProcess:
         """``public_url``, for configurations that leave it out."""
         return f"http://localhost:{self.port}"
 
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
     def start(self) -> None:
         """Start it, and return when it answers requests."""
         began = time.monotonic()
-        with self._output.open("ab") as output:
-            self._process = subprocess.Popen(
-                self.run_command(),
-                stdout=output,
-                stderr=output,
-                env=self.environment,
-                pass_fds=self.passed,
-            )
-        wait_for(self._answers, seconds=15.0, what="the gateway answers")
+        super().start()
         self.startup = time.monotonic() - began
 
     def run_command(self) -> list[str]:
         """Return the command that ``start`` runs in ``environment``."""
         return [COMMAND, "run", "-c", str(self.config)]
 
-    def stop(self) -> int:
-        """Ask it to stop, wait until it has, and return its exit status."""
-        self.send_signal(signal.SIGTERM)
-        return self.wait()
-
-    def wait(self, seconds: float = 15.0) -> int:
-        """Wait until it has ended, and return its exit status."""
-        assert self._process is not None
-        return self._process.wait(seconds)
-
-    def kill(self) -> None:
-        """Let it die as in a power cut."""
-        self.send_signal(signal.SIGKILL)
-        self.wait()
-
-    def send_signal(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
+    def surroundings(self) -> dict[str, Any]:
+        return {"env": self.environment, "pass_fds": self.passed}
 
     def rewrite(self, config: str) -> None:
         """Put another configuration in the file, without telling the process."""
@@ -149,8 +103,6 @@ class GatewayProcess:
         return int(found[1]) * 1024
 
     def _answers(self) -> bool:
-        if not self.running:
-            pytest.fail(f"gateway run ended at once:\n{self.output()}")
         try:
             return self.get("/_gateway/health").status == 200
         except OSError:
@@ -200,10 +152,6 @@ class GatewayProcess:
         return SignedIn(**self.sessions(*words))
 
     # --- what it said ------------------------------------------------------------------------
-
-    def output(self) -> str:
-        """Everything it printed so far."""
-        return self._output.read_text(encoding="utf-8", errors="replace")
 
     def log(self, event: str | None = None) -> list[dict[str, Any]]:
         """Return the log lines so far, of one event or of all."""

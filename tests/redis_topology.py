@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import subprocess
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-from tests.servers import RedisServer, free_port, program, wait_for
+from tests.servers import RedisServer, Server, free_port, listens, program, wait_for
 
 SERVICE = "sessions"
 
@@ -57,6 +55,31 @@ class Certificates:
         subprocess.run(call, cwd=self.folder, check=True, capture_output=True)
 
 
+class _Sentinel(Server):
+    """What watches a primary.
+
+    Args:
+        primary: Its port.
+        tell: More lines for the configuration.
+    """
+
+    def __init__(self, primary: int, tell: str) -> None:
+        super().__init__("sentinel")
+        self._config = self.folder / "sentinel.conf"
+        self._config.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n"
+            f"sentinel monitor {SERVICE} 127.0.0.1 {primary} 2\n"
+            f"sentinel down-after-milliseconds {SERVICE} {_LOST_AFTER}\n"
+            f"sentinel failover-timeout {SERVICE} 3000\n{tell}"
+        )
+
+    def run_command(self) -> list[str]:
+        return [program("redis-server", "redis-server"), str(self._config), "--sentinel"]
+
+    def _answers(self) -> bool:
+        return listens(self.port)
+
+
 class RedisSentinels:
     """A primary, a replica, and three Sentinels that watch them.
 
@@ -67,9 +90,8 @@ class RedisSentinels:
 
     def __init__(self, *options: str, tell: str = "") -> None:
         self.servers = [RedisServer(*_COMMON, *options) for _ in range(2)]
-        self.ports = [free_port() for _ in range(3)]
-        self._tell = tell
-        self._sentinels: list[subprocess.Popen[bytes]] = []
+        self._sentinels = [_Sentinel(self.servers[0].port, tell) for _ in range(3)]
+        self.ports = [sentinel.port for sentinel in self._sentinels]
         self._stack = ExitStack()
 
     @property
@@ -81,19 +103,13 @@ class RedisSentinels:
         with self._stack:
             first, second = map(self._stack.enter_context, self.servers)
             second.command("REPLICAOF", "127.0.0.1", str(first.port))
-            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-            for port in self.ports:
-                self._sentinels.append(self._sentinel(port, folder))
+            for sentinel in self._sentinels:
+                self._stack.enter_context(sentinel)
             wait_for(self.whole, seconds=20.0, what="Sentinels and replica are ready")
             self._stack = self._stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def primary(self) -> RedisServer:
@@ -123,21 +139,6 @@ class RedisSentinels:
     def _ask(self, port: int, *words: str) -> str:
         call = [program("redis-cli", "redis-tools"), "-p", str(port), *words]
         return subprocess.run(call, check=False, capture_output=True, text=True).stdout
-
-    def _sentinel(self, port: int, folder: Path) -> subprocess.Popen[bytes]:
-        file = folder / f"{port}.conf"
-        file.write_text(
-            f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
-            f"sentinel monitor {SERVICE} 127.0.0.1 {self.servers[0].port} 2\n"
-            f"sentinel down-after-milliseconds {SERVICE} {_LOST_AFTER}\n"
-            f"sentinel failover-timeout {SERVICE} 3000\n{self._tell}"
-        )
-        command = [program("redis-server", "redis-server"), str(file), "--sentinel"]
-        with file.with_suffix(".log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)
-        self._stack.callback(process.wait)
-        self._stack.callback(process.kill)
-        return process
 
 
 class RedisCluster:
@@ -191,12 +192,7 @@ class RedisCluster:
             self._stack = self._stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def whole(self) -> bool:

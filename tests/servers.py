@@ -15,10 +15,10 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import pytest
@@ -84,74 +84,157 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-class RedisServer:
-    """A redis-server of our own, in a folder of its own, on a free loopback port.
+class Process(ABC):
+    """A program of our own on a free loopback port, and what it printed.
 
-    What it keeps survives ``stop`` and ``start``. ``pause`` makes it accept connections and
-    answer nothing, as a server does that hangs.
+    Subclasses say what is run, and how one sees that it answers. As a context manager it is
+    started, and at the end stopped.
+
+    Args:
+        name: For messages.
+        output: The file that gets what it prints.
     """
 
-    def __init__(self, *options: str) -> None:
+    patience = 10.0
+    """Seconds until it answers."""
+
+    def __init__(self, name: str, output: Path) -> None:
         self.port = free_port()
-        self._options = options
-        self._folder = tempfile.TemporaryDirectory(prefix="redis-test-")
+        self._name = name
+        self._output = output
         self._process: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def run_command(self) -> Sequence[str | Path]:
+        """Return the command that ``start`` runs."""
+
+    def surroundings(self) -> dict[str, Any]:
+        """Return what else ``Popen`` is told."""
+        return {}
+
+    @abstractmethod
+    def _answers(self) -> bool: ...
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            if self._process is not None:
+                self.kill()
+            raise
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        return self._started.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(
+                self.run_command(), stdout=output, stderr=output, **self.surroundings()
+            )
+        wait_for(self._is_up, seconds=self.patience, what=f"{self._name} answers")
+
+    def stop(self) -> int:
+        """Ask it to stop, wait until it has, and return its exit status."""
+        self.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self, seconds: float = 15.0) -> int:
+        """Wait until it has ended, and return its exit status."""
+        return self._started.wait(seconds)
+
+    def kill(self) -> None:
+        """Let it die as in a power cut."""
+        self.send_signal(signal.SIGKILL)
+        self.wait()
+
+    def pause(self) -> None:
+        """Let it hang: connections are accepted, nothing is answered."""
+        self.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Undo ``pause``."""
+        self.send_signal(signal.SIGCONT)
+
+    def send_signal(self, number: int) -> None:
+        """Do nothing if it has ended."""
+        self._started.send_signal(number)
+
+    def output(self) -> str:
+        """Everything it printed so far."""
+        return self._output.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def _started(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def _is_up(self) -> bool:
+        if not self.running:
+            pytest.fail(f"{self._name} ended at once:\n{self.output()}")
+        return self._answers()
+
+
+class Server(Process):
+    """A process in a folder of its own. What it keeps there survives ``stop`` and ``start``."""
+
+    def __init__(self, name: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{name}-test-")
+        super().__init__(name, self.folder / "log")
+
+    @property
+    def folder(self) -> Path:
+        return Path(self._folder.name)
+
+    @property
+    def data(self) -> Path:
+        """Where it writes down what it keeps."""
+        return self.folder
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self.resume()
+        self.stop()
+        self._folder.cleanup()
+
+    def on_disk(self) -> bytes:
+        """Return all that the server has written down."""
+        files = (path for path in self.data.rglob("*") if path.is_file())
+        return b"".join(path.read_bytes() for path in files)
+
+
+class RedisServer(Server):
+    """A redis-server of our own."""
+
+    def __init__(self, *options: str) -> None:
+        super().__init__("redis-server")
+        self._options = options
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.resume()
-        self.stop()
-        self._folder.cleanup()
-
-    def start(self) -> None:
-        """Start it, and return when it answers."""
-        self.launch()
-        wait_for(self._answers, seconds=10.0, what="redis-server answers")
-
-    def launch(self) -> None:
-        """Start it, and return at once."""
+    def run_command(self) -> list[str]:
         command = [program("redis-server", "redis-server"), "--port", str(self.port)]
-        command += ["--bind", "127.0.0.1", "--dir", self._folder.name]
+        command += ["--bind", "127.0.0.1", "--dir", str(self.folder)]
         command += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-        with (Path(self._folder.name) / "log").open("ab") as log:
-            self._process = subprocess.Popen([*command, *self._options], stdout=log, stderr=log)
+        return [*command, *self._options]
 
-    def stop(self) -> None:
+    def stop(self) -> int:
         """End it; what it held is on disk."""
-        if self._process is not None:
-            self._process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(3)  # it may wait longer than that for a lost replica
-            self.kill()
-
-    def kill(self) -> None:
-        """Let it die at once, as in a power cut."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(10)
-            self._process = None
-
-    def pause(self) -> None:
-        """Let it hang: connections are accepted, nothing is answered."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Undo ``pause``."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
+        self.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(3.0)  # it may wait longer than that for a lost replica
+        self.kill()
+        return self.wait()
 
     def command(self, *words: str, options: Sequence[str] = ()) -> str:
         """Return what ``redis-cli`` prints, as somebody does who works on the server by hand."""
@@ -165,15 +248,7 @@ class RedisServer:
         replicas = re.findall(r"^slave\d+:.*offset=(\d+)", said, re.MULTILINE)
         return all(int(each) >= int(offset) for each in replicas)
 
-    def on_disk(self) -> bytes:
-        """Return all that the server has written down."""
-        files = (path for path in Path(self._folder.name).rglob("*") if path.is_file())
-        return b"".join(path.read_bytes() for path in files)
-
     def _answers(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
-            log = (Path(self._folder.name) / "log").read_text(errors="replace")
-            pytest.fail(f"redis-server ended at once:\n{log}")
         # An error about a missing password will do as well: the file is loaded.
         try:
             with socket.create_connection(("127.0.0.1", self.port), 0.5) as probe:
@@ -193,8 +268,8 @@ def as_postgres() -> dict[str, Any]:
     return {"user": "postgres", "group": "postgres", "extra_groups": []}
 
 
-class PostgresServer:
-    """A PostgreSQL server of our own, in a folder of its own, on a free loopback port.
+class PostgresServer(Server):
+    """A PostgreSQL server of our own.
 
     Args:
         options: Settings, as ``name=value``.
@@ -202,15 +277,15 @@ class PostgresServer:
         files: Copied into its folder, where settings find them by their names.
     """
 
+    patience = 20.0
+
     def __init__(self, *options: str, password: str = "", files: Sequence[Path] = ()) -> None:
-        self.port = free_port()
+        super().__init__("postgres")
         self.password = password
         self._files = files
         self._options = options
-        self._folder = tempfile.TemporaryDirectory(prefix="postgres-test-")
-        self._process: subprocess.Popen[bytes] | None = None
         self._as_whom = as_postgres()
-        self._give(Path(self._folder.name))
+        self._give(self.folder)
 
     @property
     def url(self) -> str:
@@ -221,10 +296,10 @@ class PostgresServer:
         return f"postgresql://{user}{password}@127.0.0.1:{self.port}/{database}"
 
     def __enter__(self) -> Self:
-        command = [program("initdb", "postgresql"), "--pgdata", self._data, "--no-sync"]
+        command = [program("initdb", "postgresql"), "--pgdata", str(self.data), "--no-sync"]
         command += ["--username", "gateway", "--encoding", "UTF8", "--no-locale"]
         if self.password:
-            file = Path(self._folder.name) / "password"
+            file = self.folder / "password"
             file.write_text(self.password)
             self._give(file)
             command += ["--auth", "scram-sha-256", "--pwfile", str(file)]
@@ -233,54 +308,34 @@ class PostgresServer:
         done = subprocess.run(command, check=False, capture_output=True, **self._as_whom)
         assert done.returncode == 0, done.stderr.decode()
         for file in self._files:
-            self._give(Path(shutil.copy(file, self._data)))
-        self.start()
-        return self
+            self._give(Path(shutil.copy(file, self.data)))
+        return super().__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.resume()
-        self.stop()
-        self._folder.cleanup()
-
-    def start(self) -> None:
-        """Start it, and return when it answers."""
-        self.launch()
-        wait_for(self._answers, seconds=20.0, what="postgres answers")
-
-    def launch(self) -> None:
-        """Start it, and return at once."""
-        command = [program("postgres", "postgresql"), "-D", self._data, "-p", str(self.port)]
+    def run_command(self) -> list[str]:
+        command = [program("postgres", "postgresql"), "-D", str(self.data), "-p", str(self.port)]
         settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", *self._options]
-        command += [word for setting in settings for word in ("-c", setting)]
-        with (Path(self._folder.name) / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_whom)
+        return command + [word for setting in settings for word in ("-c", setting)]
 
-    def stop(self) -> None:
+    def surroundings(self) -> dict[str, Any]:
+        return self._as_whom
+
+    def stop(self) -> int:
         """End it; what it held is on disk."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait(20)
-            self._process = None
+        super().send_signal(signal.SIGINT)
+        return self.wait(20.0)
 
-    def kill(self) -> None:
-        """Let it die, with all its processes, as in a power cut."""
-        if self._process is not None:
-            self._signal_all(signal.SIGKILL)
-            self._process.wait(10)
-            self._process = None
-
-    def pause(self) -> None:
-        """Let it hang: connections are accepted, nothing is answered."""
-        self._signal_all(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Undo ``pause``."""
-        self._signal_all(signal.SIGCONT)
+    def send_signal(self, number: int) -> None:
+        """Tell all its processes."""
+        if not self.running:
+            return
+        # Its first process first: it starts the others.
+        super().send_signal(number)
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(ProcessLookupError, FileNotFoundError):
+                # pid (name) state parent …
+                parent = status.read_text().rpartition(")")[2].split()[1]
+                if int(parent) == self.pid:
+                    os.kill(int(status.parent.name), number)
 
     def command(self, sql: str, *, database: str = "postgres") -> str:
         """Return what ``psql`` prints, as somebody does who works on the server by hand."""
@@ -288,47 +343,30 @@ class PostgresServer:
         call += ["-c", sql, self.url_of("gateway", database)]
         return subprocess.run(call, check=True, capture_output=True, text=True).stdout.strip()
 
+    def on_disk(self) -> bytes:
+        self.command("CHECKPOINT")
+        return super().on_disk()
+
     def _give(self, path: Path) -> None:
         if self._as_whom:
             shutil.chown(path, "postgres", "postgres")
 
-    def on_disk(self) -> bytes:
-        """Return all that the server has written down."""
-        self.command("CHECKPOINT")
-        files = (path for path in Path(self._data).rglob("*") if path.is_file())
-        return b"".join(path.read_bytes() for path in files)
-
     @property
-    def _data(self) -> str:
-        return str(Path(self._folder.name) / "data")
-
-    def _signal_all(self, number: int) -> None:
-        if self._process is None:
-            return
-        # Its first process first: it starts the others.
-        self._process.send_signal(number)
-        for status in Path("/proc").glob("[0-9]*/stat"):
-            with suppress(ProcessLookupError, FileNotFoundError):
-                # pid (name) state parent …
-                parent = status.read_text().rpartition(")")[2].split()[1]
-                if int(parent) == self._process.pid:
-                    os.kill(int(status.parent.name), number)
+    def data(self) -> Path:
+        return self.folder / "data"
 
     def _answers(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
-            log = (Path(self._folder.name) / "log").read_text(errors="replace")
-            pytest.fail(f"postgres ended at once:\n{log}")
         call = [program("pg_isready", "postgresql"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(call, check=False).returncode == 0
 
 
-class Pooler:
+class Pooler(Server):
     """A PgBouncer in front of a PostgreSQL server."""
 
     def __init__(self, server: PostgresServer, mode: str) -> None:
-        self.port = free_port()
+        super().__init__("pgbouncer")
         self.url = f"postgresql://gateway@127.0.0.1:{self.port}/postgres"
-        self._config = Path(tempfile.mkdtemp(prefix="pooler-test-")) / "pgbouncer.ini"
+        self._config = self.folder / "pgbouncer.ini"
         self._config.write_text(
             "[databases]\n"
             f"postgres = host=127.0.0.1 port={server.port} user=gateway\n"
@@ -336,18 +374,15 @@ class Pooler:
             f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
             f"auth_type = any\npool_mode = {mode}\n"
         )
-        as_whom = as_postgres()
-        if as_whom:
-            shutil.chown(self._config.parent, "postgres")
-        self._as_whom = as_whom
+        self._as_whom = as_postgres()
+        if self._as_whom:
+            shutil.chown(self.folder, "postgres")
 
-    def __enter__(self) -> Self:
-        command = [program("pgbouncer", "pgbouncer"), "--quiet", str(self._config)]
-        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL, **self._as_whom)
-        wait_for(lambda: listens(self.port), what="pgbouncer listens")
-        return self
+    def run_command(self) -> list[str]:
+        return [program("pgbouncer", "pgbouncer"), "--quiet", str(self._config)]
 
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(10)
-        shutil.rmtree(self._config.parent)
+    def surroundings(self) -> dict[str, Any]:
+        return self._as_whom
+
+    def _answers(self) -> bool:
+        return listens(self.port)

@@ -22,6 +22,7 @@ from gateway.model import (
     Upstream,
 )
 from gateway.rules.adapter_tables import Tables
+from gateway.rules.denials import sign_in_page
 from gateway.rules.policy_tests import PolicyTest
 from gateway.rules.roles import RoleTable
 from gateway.rules.routes import RouteTable
@@ -174,6 +175,11 @@ class LoginConfig:
     url: str | None
     """The operator's own sign-in page, with ``{return_to}`` where the address to return to goes."""
     providers: tuple[UsersProvider, ...]
+
+    @property
+    def page(self) -> str:
+        """The address of the sign-in page, the operator's or ours, with ``{return_to}``."""
+        return sign_in_page(self.path) if self.url is None else self.url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from gateway.errors import Reason
 from gateway.model import Challenge, DenialStyle, Deny, WhenDenied
@@ -29,9 +28,9 @@ class Refusal:
     """The value of ``Allow``, with 405."""
 
 
-def sign_in_url(login_path: str, return_to: str) -> str:
-    """Return the address of the sign-in page that leads back to ``return_to``."""
-    return f"{login_path}/signin?{CALLBACK}={quote(return_to, safe='')}"
+def sign_in_page(login_path: str) -> str:
+    """Return the address of the gateway's own sign-in page, with ``{return_to}``."""
+    return f"{login_path}/signin?{CALLBACK}={{return_to}}"
 
 
 def refuse(
@@ -40,7 +39,7 @@ def refuse(
     method: str,
     navigation: bool,
     return_to: str,
-    login_path: str,
+    sign_in: str,
     public_url: str,
 ) -> Refusal:
     """Say how a refusal is told.
@@ -48,6 +47,7 @@ def refuse(
     Args:
         navigation: Whether the request looks like a person's (``rules.navigation``).
         return_to: Path and query of the request.
+        sign_in: Address of the sign-in page, with ``{return_to}``.
         public_url: The origin users see: pages of another one get the whole address to return to.
     """
     route = decision.route
@@ -55,9 +55,8 @@ def refuse(
     page = navigation if told.style is DenialStyle.AUTO else told.style is DenialStyle.REDIRECT
     redirectable = page and method in ("GET", "HEAD")
     if isinstance(decision, Challenge):
-        login_url = sign_in_url(login_path, return_to)
-        if told.unauthenticated is not None:
-            login_url = fill_return_to(told.unauthenticated, return_to, public_url)
+        page_of = sign_in if told.unauthenticated is None else told.unauthenticated
+        login_url = fill_return_to(page_of, return_to, public_url)
         if redirectable:
             return Refusal(status=302, reason=decision.reason, location=login_url, page=True)
         return Refusal(status=401, reason=decision.reason, page=page, login_url=login_url)

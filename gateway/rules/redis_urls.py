@@ -31,8 +31,10 @@ _HOST = re.compile(
 )
 # Files as redis-py calls them in its URLs, so that a URL that works elsewhere works here.
 _FILES = {"ssl_ca_certs": "ca", "ssl_certfile": "cert", "ssl_keyfile": "key"}
+_CHECKED = {"ssl_check_hostname": "", "ssl_cert_reqs": ""}
 _SENTINEL = {
     "service": "service",
+    "service_name": "service",
     "sentinel_username": "sentinel_username",
     "sentinel_password": "sentinel_password",
 }
@@ -80,7 +82,8 @@ def parse_redis_url(url: str, folder: Path | None = None) -> RedisUrl:
     """Read ``redis[s][+sentinel|+cluster]://[user[:password]@]host[:port][,…][/db][?options]``.
 
     User and password are percent-encoded. Files are relative to ``folder``, or else to where the
-    process runs.
+    process runs. What Sentinels call the primary may also stand where others write it, in front of
+    the database: ``/service[/db]``.
 
     Raises:
         ValueError: It is none. The message repeats nothing of it, for it may hold a password.
@@ -95,6 +98,8 @@ def parse_redis_url(url: str, folder: Path | None = None) -> RedisUrl:
     credentials, _, hosts = authority.rpartition("@")
     username, _, password = credentials.partition(":")
     values = _options(query, deployment, protocol == "rediss", folder)
+    if deployment is Deployment.SENTINEL:
+        path, values["service"] = _service(path, values.get("service", ""))
     return RedisUrl(
         deployment=deployment,
         hosts=_hosts(hosts, deployment),
@@ -138,8 +143,20 @@ def _database(path: str, deployment: Deployment) -> int:
     return database
 
 
+def _service(path: str, service: str) -> tuple[str, str]:
+    """Return the path without a service, and the service from wherever it stands."""
+    first, _, database = path.partition("/")
+    if first and not (first.isascii() and first.isdecimal()):
+        if service:
+            raise ValueError("expected one name of the primary: as a path or as ?service=")
+        path, service = database, unquote(first)
+    if not service:
+        raise ValueError("expected ?service=, what the Sentinels call the primary")
+    return path, service
+
+
 def _options(query: str, deployment: Deployment, tls: bool, folder: Path | None) -> dict[str, Any]:
-    names = {**(_FILES if tls else {}), **({"ssl_check_hostname": ""} if tls else {})}
+    names = {**_FILES, **_CHECKED} if tls else {}
     if deployment is Deployment.SENTINEL:
         names |= _SENTINEL
     values: dict[str, Any] = {}
@@ -157,10 +174,11 @@ def _options(query: str, deployment: Deployment, tls: bool, folder: Path | None)
             if value.lower() not in ("true", "false"):
                 raise ValueError("expected ssl_check_hostname=true or false")
             values["check_hostname"] = value.lower() == "true"
+        elif name == "ssl_cert_reqs":
+            if value.lower() != "required":
+                raise ValueError("expected ssl_cert_reqs=required: certificates are always checked")
         else:
-            values[name] = value
-    if deployment is Deployment.SENTINEL and "service" not in values:
-        raise ValueError("expected ?service=, what the Sentinels call the primary")
+            values[_SENTINEL[name]] = value
     if "key" in values and "cert" not in values:
         raise ValueError("ssl_keyfile goes with ssl_certfile")
     return values

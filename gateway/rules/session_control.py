@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
 import msgspec
 
@@ -72,6 +73,7 @@ class _Session(msgspec.Struct, forbid_unknown_fields=True):
     data: dict[str, Any] = {}
     remember: bool | None = None
     max_age: float | None = None
+    expires: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 class _Patched(msgspec.Struct, forbid_unknown_fields=True):
@@ -79,13 +81,14 @@ class _Patched(msgspec.Struct, forbid_unknown_fields=True):
     data: dict[str, Any] = {}
 
 
-def read(lines: Sequence[bytes], *, provider: str, max_age: float) -> Command:
+def read(lines: Sequence[bytes], *, provider: str, max_age: float, now: float) -> Command:
     """Return what an upstream wants done.
 
     Args:
         lines: All such fields of an answer, as ``name: value``.
         provider: Of users whom this upstream signs in.
         max_age: The longest that a session may live.
+        now: Unix seconds.
 
     Raises:
         InvalidSessionControl: It is not to be done, nor any part of it.
@@ -104,7 +107,7 @@ def read(lines: Sequence[bytes], *, provider: str, max_age: float) -> Command:
     try:
         said = parse(value)
         if name == "X_SESSION_CREATE":
-            return _create(said, provider, max_age)
+            return _create(said, provider, max_age, now)
         return _update(said)
     except (NotPlain, _Fault) as exc:
         raise InvalidSessionControl(f"{header}: {exc}") from exc
@@ -158,11 +161,17 @@ def checked_user(described: Mapping[str, Any], provider: str) -> User:
     return _user(_converted(described, _User), provider)
 
 
-def _create(said: Any, provider: str, longest: float) -> Create:
+def _create(said: Any, provider: str, longest: float, now: float) -> Create:
     session = _converted(said, _Session)
     max_age = session.max_age
     if max_age is not None and not 0 < max_age <= longest:
         raise _Fault(f"max_age: expected seconds above zero, at most {longest:g}")
+    if session.expires is not None:
+        if max_age is not None:
+            raise _Fault("expected max_age or expires, not both")
+        max_age = min(session.expires.timestamp() - now, longest)
+        if max_age <= 0:
+            raise _Fault("expires: expected a time that is still to come")
     user = _user(session.user, provider)
     return Create(
         user=user,

@@ -67,7 +67,8 @@ class Policy:
     trusted_proxies: tuple[Network, ...]
     own_paths: tuple[str, ...]
     """Where the gateway's own pages are."""
-    login_path: str
+    sign_in: str
+    """Address of the sign-in page, with ``{return_to}``."""
     public_url: str
     secure: bool
     """Whether the gateway itself speaks TLS."""
@@ -168,7 +169,7 @@ def simulate(policy: Policy, visit: Visit, *, now: float) -> Outcome:
         method=visit.method,
         navigation=_is_navigation(visit.method),
         return_to=f"{path.text}?{query}" if query else path.text,
-        login_path=policy.login_path,
+        sign_in=policy.sign_in,
         public_url=policy.public_url,
     )
     challenged = isinstance(decision, Challenge)

@@ -204,6 +204,7 @@ class App:
             endpoints=endpoints,
             metrics=self._metrics,
             deadlines=self._deadlines,
+            wall=self._clock.wall,
             date=self._clock.date,
             rates=self._rates_for(config),
             log_dropped=_log_dropped,

@@ -29,7 +29,7 @@ def policy_of(config: Config) -> Policy:
         lifetime=config.session.lifetime,
         trusted_proxies=server.trusted_proxies,
         own_paths=(server.base_path, config.login.path),
-        login_path=config.login.path,
+        sign_in=config.login.page,
         public_url=server.public_url,
         secure=bool(server.tls),
     )

@@ -126,6 +126,7 @@ class Gateway:
         endpoints: AuthEndpoints,
         metrics: Metrics,
         deadlines: Deadlines,
+        wall: Callable[[], float],
         date: Callable[[], bytes],
         rates: Rates,
         log_dropped: Callable[[str, list[str]], None],
@@ -141,6 +142,7 @@ class Gateway:
         """Whether visitors get sessions."""
         self.ongoing = ongoing
         self._callbacks = callbacks
+        self._wall = wall
         self.endpoints = endpoints
         self.table = config.table
         self.roles = config.roles
@@ -155,6 +157,8 @@ class Gateway:
         """Sorts the cookies of other frameworks; None: none is accepted."""
         self.base_path = config.server.base_path
         self.login_path = config.login.path
+        self.sign_in = config.login.page
+        """Address of the sign-in page, with ``{return_to}``."""
         self.public_url = config.server.public_url
         self.public_scheme = self.public_url.partition("://")[0]
         others = [
@@ -247,6 +251,7 @@ class Gateway:
             sessions=self.sessions,
             cookies=self.cookies,
             callbacks=self._callbacks,
+            wall=self._wall,
         )
 
     def plan(self, route: Route) -> RoutePlan:

@@ -352,7 +352,7 @@ class Pipeline:
     def _refuse(self, gateway: Gateway, exchange: Exchange, decision: Challenge | Deny) -> bool:
         """Tell somebody that they may not pass; the upstream never hears of it."""
         answer = refusals.refused(
-            exchange, decision, login_path=gateway.login_path, public_url=gateway.public_url
+            exchange, decision, sign_in=gateway.sign_in, public_url=gateway.public_url
         )
         return self._answer(exchange, answer)
 

@@ -31,7 +31,7 @@ _ALLOW = ("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 
 
 def refused(
-    exchange: Exchange, decision: Challenge | Deny, *, login_path: str, public_url: str
+    exchange: Exchange, decision: Challenge | Deny, *, sign_in: str, public_url: str
 ) -> Answer:
     """Return the answer to somebody who may not pass."""
     path, query = exchange.path, exchange.query
@@ -40,7 +40,7 @@ def refused(
         method=exchange.method,
         navigation=is_navigation(exchange),
         return_to=f"{path}?{query}" if query else path,
-        login_path=login_path,
+        sign_in=sign_in,
         public_url=public_url,
     )
     if told.location is not None:

@@ -89,8 +89,10 @@ class SessionControl:
         sessions: LiveSessions,
         cookies: SessionCookies,
         callbacks: Callbacks,
+        wall: Callable[[], float],
     ) -> None:
         self._route = route
+        self._wall = wall
         self._provider = f"upstream:{upstream}"
         self._cookies = cookies
         self._remember = session.remember
@@ -119,7 +121,8 @@ class SessionControl:
             await asyncio.wait(self._under_way)
 
     async def _obey(self, exchange: Exchange, lines: tuple[bytes, ...]) -> None:
-        match rules.read(lines, provider=self._provider, max_age=self._max_age):
+        now = self._wall()
+        match rules.read(lines, provider=self._provider, max_age=self._max_age, now=now):
             case Create() as create:
                 await self._whole(self._create(exchange, create))
             case Update() as update:

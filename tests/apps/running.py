@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import http.client
 import subprocess
-import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import Self
-
-import pytest
+from typing import Any
 
 from tests.apps.building import built, environment, node
-from tests.servers import free_port, wait_for
+from tests.servers import Server
 
 SECRET = "the secret of the app: 32 characters"
 IRON_PASSWORD = "the password of iron: 32 characters"
 
 
-class App:
-    """An application that runs, until the end of the ``with``.
+class App(Server):
+    """An application.
 
     Args:
         name: Of its folder.
@@ -27,53 +23,29 @@ class App:
     """
 
     def __init__(self, name: str, **settings: str) -> None:
-        self._name = name
+        super().__init__(name)
         self._settings = settings
-        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._folder = built(name)
-        self._log = Path(tempfile.mkdtemp(prefix=f"{name}-test-")) / "log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._built = built(name)
+
+    patience = 30.0
 
     @property
     def build_id(self) -> str:
         """What is in the path of a Next.js page's data."""
-        return (self._folder / ".next" / "BUILD_ID").read_text().strip()
+        return (self._built / ".next" / "BUILD_ID").read_text().strip()
 
-    def __enter__(self) -> Self:
-        next_js = self._folder / "node_modules" / "next" / "dist" / "bin" / "next"
-        command: list[str | Path] = [node(), "server.mjs"]
+    def run_command(self) -> list[str | Path]:
+        next_js = self._built / "node_modules" / "next" / "dist" / "bin" / "next"
         if next_js.exists():
-            command = [node(), next_js, "start", "-H", "127.0.0.1", "-p", str(self.port)]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=self._folder,
-                env={**environment(), "PORT": str(self.port), **self._settings},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        wait_for(self._answers, seconds=30.0, what=f"{self._name} answers")
-        return self
+            return [node(), next_js, "start", "-H", "127.0.0.1", "-p", str(self.port)]
+        return [node(), "server.mjs"]
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._process is not None
-        self._process.terminate()
-        self._process.wait(15)
-
-    def log(self) -> str:
-        """Everything it printed so far."""
-        return self._log.read_text(errors="replace")
+    def surroundings(self) -> dict[str, Any]:
+        env = {**environment(), "PORT": str(self.port), **self._settings}
+        return {"cwd": self._built, "env": env, "stdin": subprocess.DEVNULL}
 
     def _answers(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
-            pytest.fail(f"{self._name} ended at once:\n{self.log()}")
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request("GET", "/api/echo")

@@ -187,9 +187,11 @@ def test_the_cookie_is_as_strict_as_the_origin_allows(
         ("max_age: 2m", Lifetime(max_age=120.0, idle_timeout=120.0, update_age=60.0)),
         ("idle_timeout: 4s", Lifetime(idle_timeout=4.0, update_age=2.0)),
         ("update_age: 1s", Lifetime(update_age=1.0)),
+        ("max_age: 1h, idle_timeout: 12h", Lifetime(max_age=3600.0, idle_timeout=3600.0)),
+        ("idle_timeout: 2s, update_age: 5m", Lifetime(idle_timeout=2.0, update_age=1.0)),
     ],
 )
-def test_lifetimes_left_out_fit_those_given(session: str, lifetime: Lifetime) -> None:
+def test_lifetimes_fit_each_other(session: str, lifetime: Lifetime) -> None:
     assert config(f"session: {{{session}}}\n").session.lifetime == lifetime
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import Reason
 from gateway.model import Challenge, DenialStyle, Deny, Route, WhenDenied
-from gateway.rules.denials import Refusal, refuse, sign_in_url
+from gateway.rules.denials import Refusal, refuse, sign_in_page
+from gateway.rules.redirects import fill_return_to
 
 LOGIN = "/_gateway/auth"
 SIGN_IN = f"{LOGIN}/signin?callbackUrl=%2Fapp%3Fx%3D1%26y"
@@ -26,13 +27,14 @@ def told(
     method: str = "GET",
     navigation: bool = True,
     return_to: str = "/app?x=1&y",
+    sign_in: str | None = None,
 ) -> Refusal:
     return refuse(
         decision,
         method=method,
         navigation=navigation,
         return_to=return_to,
-        login_path=LOGIN,
+        sign_in=sign_in_page(LOGIN) if sign_in is None else sign_in,
         public_url="https://app.example.com",
     )
 
@@ -182,12 +184,23 @@ def test_a_program_is_told_where_to_sign_in() -> None:
     assert told(CHALLENGE, navigation=False).login_url == NEXT
 
 
+def test_a_sign_in_page_of_the_operator_s_own_is_named_at_once() -> None:
+    page = "https://id.example.org/?to={return_to}"
+    there = "https://id.example.org/?to=https%3A%2F%2Fapp.example.com%2Fapp%3Fx%3D1%26y"
+
+    challenge = Challenge(route=route())
+    assert told(challenge, sign_in=page).location == there
+    assert told(challenge, sign_in=page, method="POST").login_url == there
+    assert told(challenge, sign_in=page, navigation=False).login_url == there
+    assert told(CHALLENGE, sign_in=page).location == NEXT  # a route's own comes first
+
+
 # --- the way back --------------------------------------------------------------------------------
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8")))
 def test_the_way_back_is_one_parameter(return_to: str) -> None:
-    url = sign_in_url(LOGIN, return_to)
+    url = fill_return_to(sign_in_page(LOGIN), return_to, "https://app.example.com")
     parts = urlsplit(url)
 
     assert url.isascii()

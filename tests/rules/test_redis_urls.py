@@ -72,6 +72,33 @@ LOCAL = (("localhost", 6379),)
             id="Sentinels",
         ),
         pytest.param(
+            "redis+sentinel://one/mymaster",
+            RedisUrl(deployment=Deployment.SENTINEL, hosts=(("one", 26379),), service="mymaster"),
+            id="the service as a path",
+        ),
+        pytest.param(
+            "redis+sentinel://one,two/my%20master/2",
+            RedisUrl(
+                deployment=Deployment.SENTINEL,
+                hosts=(("one", 26379), ("two", 26379)),
+                database=2,
+                service="my master",
+            ),
+            id="service and database as a path",
+        ),
+        pytest.param(
+            "redis+sentinel://one/1?service_name=7",
+            RedisUrl(
+                deployment=Deployment.SENTINEL, hosts=(("one", 26379),), database=1, service="7"
+            ),
+            id="the service as redis-py calls it",
+        ),
+        pytest.param(
+            "rediss://one?ssl_cert_reqs=required",
+            RedisUrl(deployment=Deployment.ALONE, hosts=(("one", 6379),), tls=True),
+            id="certificates that are checked anyway",
+        ),
+        pytest.param(
             "rediss+sentinel://one/?service=s&sentinel_username=u&sentinel_password=p%2B%26",
             RedisUrl(
                 deployment=Deployment.SENTINEL,
@@ -122,6 +149,11 @@ def test_what_a_url_says(url: str, expected: RedisUrl) -> None:
         pytest.param("redis+cluster://one/3", id="a database of a Cluster"),
         pytest.param("redis+sentinel://one", id="Sentinels without a service"),
         pytest.param("redis+sentinel://one?service=", id="an empty service"),
+        pytest.param("redis+sentinel://one/a?service=b", id="two services"),
+        pytest.param("redis+sentinel://one/a?service=a", id="a service said twice"),
+        pytest.param("redis+sentinel://one/a/b", id="a service and no database"),
+        pytest.param("redis+sentinel://one/0/a", id="a service behind the database"),
+        pytest.param("redis+sentinel://one//0", id="an empty service in the path"),
         pytest.param("redis://one?service=s", id="a service without Sentinels"),
         pytest.param("redis://one?ssl_ca_certs=ca.pem", id="a file without TLS"),
         pytest.param("rediss://one?ssl_cert_reqs=none", id="TLS that checks nothing"),

@@ -22,6 +22,7 @@ from gateway.rules.session_control import (
     read,
 )
 
+NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 SECRET = "whispered-to-nobody-else"
 ADA = User(
     id="ada",
@@ -34,7 +35,7 @@ ADA = User(
 
 
 def understood(*lines: bytes) -> Command:
-    return read(lines, provider="upstream:app", max_age=100.0)
+    return read(lines, provider="upstream:app", max_age=100.0, now=NOW)
 
 
 def create(**session: Any) -> Command:
@@ -79,6 +80,24 @@ def test_an_id_is_enough() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("expires", "max_age"),
+    [
+        ("2027-01-15T08:00:30.500Z", 30.5),
+        ("2027-01-15T10:00:30+02:00", 30.0),
+        ("2099-01-01T00:00:00Z", 100.0),
+        (None, None),
+    ],
+)
+def test_a_session_may_say_when_it_ends_and_cannot_live_longer_than_configured(
+    expires: str | None, max_age: float | None
+) -> None:
+    created = create(user=user(), expires=expires)
+
+    assert isinstance(created, Create)
+    assert created.max_age == max_age
+
+
 def test_text_is_utf_8_or_escaped() -> None:
     for value in ('{"user":{"id":"zoë"}}', '{"user":{"id":"zo\\u00eb"}}'):
         created = understood(b"x-session-create:" + value.encode())
@@ -114,7 +133,14 @@ def test_text_is_utf_8_or_escaped() -> None:
         pytest.param({"user": user(), "max_age": 100.5}, id="longer than configured"),
         pytest.param({"user": user(), "max_age": "60"}, id="text for an age"),
         pytest.param({"user": user(), "max_age": True}, id="true for an age"),
-        pytest.param({"user": user(), "expires": "2099-01-01"}, id="an unknown member above"),
+        pytest.param({"user": user(), "expires": "2099-01-01"}, id="a day is no moment"),
+        pytest.param({"user": user(), "expires": "2099-01-01T00:00:00"}, id="nobody knows where"),
+        pytest.param({"user": user(), "expires": "2027-01-15T08:00:00Z"}, id="it is over"),
+        pytest.param({"user": user(), "expires": 4e9}, id="a number for a moment"),
+        pytest.param(
+            {"user": user(), "expires": "2099-01-01T00:00:00Z", "max_age": 9}, id="two ends"
+        ),
+        pytest.param({"user": user(), "id": "ada"}, id="an unknown member above"),
         pytest.param({"user": user(), "data": {"a": "x" * LONGEST_FIELD}}, id="too long"),
     ],
 )

@@ -73,7 +73,7 @@ def policy(fallback: Route | None = None, **more: object) -> Policy:
         "lifetime": Lifetime(),
         "trusted_proxies": (),
         "own_paths": ("/_gateway", "/login"),
-        "login_path": "/login",
+        "sign_in": "/login/signin?callbackUrl={return_to}",
         "public_url": "http://app.org:8080",
         "secure": False,
     } | more

@@ -90,6 +90,7 @@ class Scene:
             endpoints=cast(AuthEndpoints, None),
             metrics=Metrics(),
             deadlines=self.deadlines,
+            wall=lambda: 0.0,
             date=lambda: b"",
             rates=MemoryRates(time.monotonic),
             log_dropped=lambda user, names: None,

@@ -88,6 +88,7 @@ def control(store: MemoryStore, keeper: Keeper) -> SessionControl:
         sessions=CachedSessions(store, enabled=False, lifetime=Lifetime(), wall=lambda: 0.0),
         cookies=TokenCookie(session.cookie, key_of),
         callbacks=Callbacks(None, Threads()),
+        wall=lambda: 0.0,
     )
 
 

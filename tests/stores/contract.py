@@ -6,7 +6,10 @@ import asyncio
 import hashlib
 import os
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 
@@ -90,6 +93,19 @@ def after(session: Session, *, now: float) -> tuple[Session, Session]:
     return new, left
 
 
+Opened = TypeVar("Opened", bound=LookupStore)
+
+
+@asynccontextmanager
+async def opened(store: Opened) -> AsyncIterator[Opened]:
+    """Let a store be open meanwhile."""
+    try:
+        await store.open()
+        yield store
+    finally:
+        await store.close()
+
+
 async def hearing(store: LookupStore) -> Ears:
     ears = Ears()
     store.watch(ears)
@@ -98,12 +114,8 @@ async def hearing(store: LookupStore) -> Ears:
 
 
 class StoreContract:
-    """Subclasses give ``store``, opened, with ``clock`` as its clock, and ``other``: a second
-    store object on the same backend, as another process would have it."""
-
-    @pytest.fixture
-    def clock(self) -> Clock:
-        return Clock()
+    """Needs ``store``, opened, with ``clock`` as its clock, and ``other``: a second store object on
+    the same backend, as another process would have it."""
 
     async def test_a_created_session_is_loaded_as_it_was(
         self, store: SessionStore, clock: Clock

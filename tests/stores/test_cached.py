@@ -83,11 +83,6 @@ class FakeStore:
         self.watcher = watcher
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 class Ticks:
     """A clock that never goes back, and moves when told."""
 

@@ -27,11 +27,6 @@ GRACE_HOPPER = User(id="grace", roles=("editor",))
 HERE = Visit(device="Mozilla/5.0", address="203.0.113.7")
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture(scope="module")
 def redis() -> Iterator[RedisServer]:
     with RedisServer() as server:

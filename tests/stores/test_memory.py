@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -11,11 +12,8 @@ from tests.stores.contract import ADA, GRACE, Clock, StoreContract, a_session
 
 class TestMemoryStore(StoreContract):
     @pytest.fixture
-    async def store(self, clock: Clock) -> AsyncIterator[SessionStore]:
-        store = MemoryStore(wall=clock)
-        await store.open()
-        yield store
-        await store.close()
+    def make(self, clock: Clock) -> Callable[[], SessionStore]:
+        return partial(MemoryStore, wall=clock)
 
     @pytest.fixture
     def other(self, store: SessionStore) -> SessionStore:
@@ -32,8 +30,3 @@ async def test_expired_sessions_do_not_gather(clock: Clock) -> None:
     clock.now -= 601  # so that what is still kept shows
     assert await store.of_user("grace") == []
     assert len(await store.of_user("ada")) == 34
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()

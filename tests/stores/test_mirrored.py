@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,11 +58,6 @@ def schema(running: PostgresServer, request: pytest.FixtureRequest) -> Iterator[
     )
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 class Heard(MirroredSessions):
     """As if the app never ended a session: then copies would be true. For the contract, whose
     watchers wait until they are."""
@@ -96,37 +92,16 @@ def sessions(
 
 
 @pytest.fixture
-async def store(
-    running: PostgresServer, schema: str, clock: Clock
-) -> AsyncIterator[MirroredSessions]:
-    store = sessions(running, schema, clock, MirroredSessions)
-    await store.open()
-    yield store
-    await store.close()
+def make(running: PostgresServer, schema: str, clock: Clock) -> Callable[[], SessionStore]:
+    return partial(sessions, running, schema, clock, MirroredSessions)
 
 
 class TestMirroredSessions(StoreContract):
     @pytest.fixture
-    async def store(
+    def make(
         self, running: PostgresServer, schema: str, clock: Clock
-    ) -> AsyncIterator[SessionStore]:
-        store = sessions(running, schema, clock, Heard)
-        await store.open()
-        yield store
-        await store.close()
-
-    @pytest.fixture
-    async def other(
-        self, store: SessionStore, running: PostgresServer, schema: str, clock: Clock
-    ) -> AsyncIterator[SessionStore]:
-        other = sessions(running, schema, clock, Heard)
-        await other.open()
-        yield other
-        await other.close()
-
-    @pytest.fixture
-    def clock(self, clock: Clock) -> Clock:
-        return clock
+    ) -> Callable[[], SessionStore]:
+        return partial(sessions, running, schema, clock, Heard)
 
 
 # --- what the app sees ---------------------------------------------------------------------------

@@ -23,11 +23,6 @@ DOWN = StoreUnavailable("down")
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def ticks() -> Ticks:
     return Ticks()
 

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,38 +44,11 @@ def server(running: PostgresServer) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def make(server: PostgresServer, clock: Clock) -> Callable[[], SessionStore]:
+    return partial(PostgresStore, server.url, timeout=1.0, wall=clock)
 
 
-@pytest.fixture
-async def store(server: PostgresServer, clock: Clock) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(server.url, timeout=1.0, wall=clock)
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def other(server: PostgresServer, clock: Clock) -> AsyncIterator[PostgresStore]:
-    other = PostgresStore(server.url, timeout=1.0, wall=clock)
-    await other.open()
-    yield other
-    await other.close()
-
-
-class TestPostgresStore(StoreContract):
-    @pytest.fixture
-    def store(self, store: PostgresStore) -> SessionStore:
-        return store
-
-    @pytest.fixture
-    def other(self, other: PostgresStore) -> SessionStore:
-        return other
-
-    @pytest.fixture
-    def clock(self, clock: Clock) -> Clock:
-        return clock
+class TestPostgresStore(StoreContract): ...
 
 
 # --- at rest -------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from structlog.testing import capture_logs
@@ -36,38 +37,11 @@ def server(running: RedisServer) -> RedisServer:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def make(server: RedisServer, clock: Clock) -> Callable[[], SessionStore]:
+    return partial(RedisStore, server.url, timeout=1.0, wall=clock)
 
 
-@pytest.fixture
-async def store(server: RedisServer, clock: Clock) -> AsyncIterator[RedisStore]:
-    store = RedisStore(server.url, timeout=1.0, wall=clock)
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def other(server: RedisServer, clock: Clock) -> AsyncIterator[RedisStore]:
-    other = RedisStore(server.url, timeout=1.0, wall=clock)
-    await other.open()
-    yield other
-    await other.close()
-
-
-class TestRedisStore(StoreContract):
-    @pytest.fixture
-    def store(self, store: RedisStore) -> SessionStore:
-        return store
-
-    @pytest.fixture
-    def other(self, other: RedisStore) -> SessionStore:
-        return other
-
-    @pytest.fixture
-    def clock(self, clock: Clock) -> Clock:
-        return clock
+class TestRedisStore(StoreContract): ...
 
 
 async def test_redis_holds_the_hash_of_the_token_and_never_the_token(

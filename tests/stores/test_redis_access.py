@@ -4,8 +4,9 @@ what the gateway does and nothing else."""
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from structlog.testing import capture_logs
@@ -61,33 +62,16 @@ def server(running: RedisServer) -> RedisServer:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def url(server: RedisServer, certificates: Certificates, tls_port: int) -> str:
     return f"rediss://{USER}@127.0.0.1:{tls_port}/3?{certificates.in_a_url}"
 
 
-class TestRedisWithTlsAsAUserWhoMayDoLittle(StoreContract):
-    @pytest.fixture
-    async def store(self, url: str, clock: Clock) -> AsyncIterator[SessionStore]:
-        store = RedisStore(url, timeout=1.0, wall=clock)
-        await store.open()
-        yield store
-        await store.close()
+@pytest.fixture
+def make(url: str, clock: Clock) -> Callable[[], SessionStore]:
+    return partial(RedisStore, url, timeout=1.0, wall=clock)
 
-    @pytest.fixture
-    async def other(self, url: str, clock: Clock) -> AsyncIterator[SessionStore]:
-        other = RedisStore(url, timeout=1.0, wall=clock)
-        await other.open()
-        yield other
-        await other.close()
 
-    @pytest.fixture
-    def clock(self, clock: Clock) -> Clock:
-        return clock
+class TestRedisWithTlsAsAUserWhoMayDoLittle(StoreContract): ...
 
 
 async def _works(store: RedisStore, clock: Clock) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -32,38 +32,11 @@ def cluster(running: RedisCluster) -> RedisCluster:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def make(cluster: RedisCluster, clock: Clock) -> Callable[[], SessionStore]:
+    return partial(RedisStore, cluster.url, timeout=1.0, wall=clock)
 
 
-@pytest.fixture
-async def store(cluster: RedisCluster, clock: Clock) -> AsyncIterator[RedisStore]:
-    store = RedisStore(cluster.url, timeout=1.0, wall=clock)
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def other(cluster: RedisCluster, clock: Clock) -> AsyncIterator[RedisStore]:
-    other = RedisStore(cluster.url, timeout=1.0, wall=clock)
-    await other.open()
-    yield other
-    await other.close()
-
-
-class TestRedisCluster(StoreContract):
-    @pytest.fixture
-    def store(self, store: RedisStore) -> SessionStore:
-        return store
-
-    @pytest.fixture
-    def other(self, other: RedisStore) -> SessionStore:
-        return other
-
-    @pytest.fixture
-    def clock(self, clock: Clock) -> Clock:
-        return clock
+class TestRedisCluster(StoreContract): ...
 
 
 def name(session: Session) -> str:

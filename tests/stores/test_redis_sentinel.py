@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -26,38 +27,11 @@ def redis(running: RedisSentinels) -> RedisSentinels:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def make(redis: RedisSentinels, clock: Clock) -> Callable[[], SessionStore]:
+    return partial(RedisStore, redis.url, timeout=1.0, wall=clock)
 
 
-@pytest.fixture
-async def store(redis: RedisSentinels, clock: Clock) -> AsyncIterator[RedisStore]:
-    store = RedisStore(redis.url, timeout=1.0, wall=clock)
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def other(redis: RedisSentinels, clock: Clock) -> AsyncIterator[RedisStore]:
-    other = RedisStore(redis.url, timeout=1.0, wall=clock)
-    await other.open()
-    yield other
-    await other.close()
-
-
-class TestRedisWithSentinels(StoreContract):
-    @pytest.fixture
-    def store(self, store: RedisStore) -> SessionStore:
-        return store
-
-    @pytest.fixture
-    def other(self, other: RedisStore) -> SessionStore:
-        return other
-
-    @pytest.fixture
-    def clock(self, clock: Clock) -> Clock:
-        return clock
+class TestRedisWithSentinels(StoreContract): ...
 
 
 async def test_a_fail_over_on_demand_is_followed(clock: Clock) -> None:

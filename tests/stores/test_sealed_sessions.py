@@ -92,11 +92,6 @@ def key_of(cookie: str) -> SessionKey:
     return key
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture(params=["with a store", "without"])
 def store(request: pytest.FixtureRequest, clock: Clock) -> MemoryStore | None:
     return MemoryStore(wall=clock) if request.param == "with a store" else None

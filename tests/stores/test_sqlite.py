@@ -4,8 +4,9 @@ import asyncio
 import os
 import sqlite3
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,38 +34,11 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def make(file: Path, clock: Clock) -> Callable[[], SessionStore]:
+    return partial(SqliteStore, str(file), timeout=1.0, wall=clock)
 
 
-@pytest.fixture
-async def store(file: Path, clock: Clock) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(str(file), timeout=1.0, wall=clock)
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def other(store: SqliteStore, file: Path, clock: Clock) -> AsyncIterator[SqliteStore]:
-    other = SqliteStore(str(file), timeout=1.0, wall=clock)
-    await other.open()
-    yield other
-    await other.close()
-
-
-class TestSqliteStore(StoreContract):
-    @pytest.fixture
-    def store(self, store: SqliteStore) -> SessionStore:
-        return store
-
-    @pytest.fixture
-    def other(self, other: SqliteStore) -> SessionStore:
-        return other
-
-    @pytest.fixture
-    def clock(self, clock: Clock) -> Clock:
-        return clock
+class TestSqliteStore(StoreContract): ...
 
 
 def by_hand(file: Path, sql: str, *values: object) -> list[tuple[object, ...]]:

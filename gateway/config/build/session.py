@@ -232,14 +232,13 @@ def _cookie(
 
 
 def _lifetime(settings: SessionSettings, report: Report) -> Lifetime:
-    given = settings.model_fields_set
-    idle, update = settings.idle_timeout, settings.update_age
-    if "idle_timeout" not in given:
-        idle = min(idle, settings.max_age)
-    elif idle > settings.max_age:
-        report.error(("session", "idle_timeout"), "expected at most max_age, not %v")
-    if "update_age" not in given:
+    idle, update = min(settings.idle_timeout, settings.max_age), settings.update_age
+    if idle < settings.idle_timeout and "idle_timeout" in settings.model_fields_set:
+        report.warn(("session", "idle_timeout"), "never comes: max_age ends sessions before")
+    if "update_age" not in settings.model_fields_set:
         update = min(update, idle / 2)
     elif update >= idle:
-        report.error(("session", "update_age"), "expected less than idle_timeout, not %v")
+        update = idle / 2
+        what = "a session would end before: expiries are moved after half of its idle time"
+        report.warn(("session", "update_age"), what)
     return Lifetime(max_age=settings.max_age, idle_timeout=idle, update_age=update)

@@ -97,15 +97,11 @@ def new_token() -> str:
 
 
 class ForeignContract:
-    """Subclasses give ``app``, ``clock``, ``store`` (which writes nothing), opened, with ``clock``
-    as its clock, and ``moving``: one that moves expiries."""
+    """Needs ``app``, ``clock``, ``store`` (which writes nothing), opened, with ``clock`` as its
+    clock, and ``moving``: one that moves expiries."""
 
     caches = True
     """Whether changes are heard, so that copies may be kept."""
-
-    @pytest.fixture
-    def clock(self) -> Clock:
-        return Clock()
 
     async def test_a_session_of_the_app_is_found(
         self, store: LookupStore, app: App, clock: Clock

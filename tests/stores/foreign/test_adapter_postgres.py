@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ ADAPTERS = {
 }
 
 
-class PostgresApp:
+class PostgresApp(App):
     """Writes rows as the adapter does."""
 
     def __init__(self, server: PostgresServer, name: str) -> None:
@@ -147,11 +148,6 @@ def app(running: PostgresServer, request: pytest.FixtureRequest) -> Iterator[Pos
     app.command(f'TRUNCATE "{tables.sessions}", "{tables.users}" CASCADE')
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 def sessions(
     app: PostgresApp, clock: Clock, *, url: str = "", tables: Tables | None = None, **more: Any
 ) -> AdapterPostgres:
@@ -161,39 +157,12 @@ def sessions(
 
 
 @pytest.fixture
-async def store(app: PostgresApp, clock: Clock) -> AsyncIterator[AdapterPostgres]:
-    store = sessions(app, clock)
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def moving(app: PostgresApp, clock: Clock) -> AsyncIterator[AdapterPostgres]:
-    store = sessions(app, clock, touch=True)
-    await store.open()
-    yield store
-    await store.close()
+def make(app: PostgresApp, clock: Clock) -> Callable[..., LookupStore]:
+    return partial(sessions, app, clock)
 
 
 class TestAdapterPostgres(ForeignContract):
     caches = False
-
-    @pytest.fixture
-    def app(self, app: PostgresApp) -> App:
-        return app
-
-    @pytest.fixture
-    def clock(self, clock: Clock) -> Clock:
-        return clock
-
-    @pytest.fixture
-    def store(self, store: AdapterPostgres) -> LookupStore:
-        return store
-
-    @pytest.fixture
-    def moving(self, moving: AdapterPostgres) -> LookupStore:
-        return moving
 
 
 _OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'session-gateway'"

@@ -3,8 +3,9 @@ from __future__ import annotations
 import sqlite3
 import stat
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ CREATE UNIQUE INDEX "Session_sessionToken_key" ON "Session"("sessionToken");
 """
 
 
-class SqliteApp:
+class SqliteApp(App):
     """Writes rows as an adapter does, and keeps its file open, as an app does."""
 
     def __init__(self, file: Path, kind: str) -> None:
@@ -105,11 +106,6 @@ def app(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SqliteApp]:
     app.db.close()
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 def sessions(
     app: SqliteApp, clock: Clock, *, tables: Tables | None = None, **more: Any
 ) -> AdapterSqlite:
@@ -117,37 +113,11 @@ def sessions(
 
 
 @pytest.fixture
-async def store(app: SqliteApp, clock: Clock) -> AsyncIterator[AdapterSqlite]:
-    store = sessions(app, clock)
-    await store.open()
-    yield store
-    await store.close()
+def make(app: SqliteApp, clock: Clock) -> Callable[..., LookupStore]:
+    return partial(sessions, app, clock)
 
 
-@pytest.fixture
-async def moving(app: SqliteApp, clock: Clock) -> AsyncIterator[AdapterSqlite]:
-    store = sessions(app, clock, touch=True)
-    await store.open()
-    yield store
-    await store.close()
-
-
-class TestAdapterSqlite(ForeignContract):
-    @pytest.fixture
-    def app(self, app: SqliteApp) -> App:
-        return app
-
-    @pytest.fixture
-    def clock(self, clock: Clock) -> Clock:
-        return clock
-
-    @pytest.fixture
-    def store(self, store: AdapterSqlite) -> LookupStore:
-        return store
-
-    @pytest.fixture
-    def moving(self, moving: AdapterSqlite) -> LookupStore:
-        return moving
+class TestAdapterSqlite(ForeignContract): ...
 
 
 async def test_at_its_very_last_millisecond_a_session_is_still_one(

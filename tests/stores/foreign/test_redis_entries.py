@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ from tests.stores.foreign.contract import (
 MAX_AGE = 7200.0
 
 
-class RedisApp:
+class RedisApp(App):
     """Writes entries as connect-redis does."""
 
     def __init__(self, server: RedisServer, form: str) -> None:
@@ -79,11 +80,6 @@ def server() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 FORMS: dict[str, Format] = {"express": express, "next": next_session}
 
 
@@ -102,26 +98,8 @@ class TestRedisEntries(ForeignContract):
         return RedisApp(server, form)
 
     @pytest.fixture
-    def clock(self, clock: Clock) -> Clock:
-        return clock
-
-    @pytest.fixture
-    async def store(
-        self, server: RedisServer, clock: Clock, form: str
-    ) -> AsyncIterator[LookupStore]:
-        store = entries(server, clock, form)
-        await store.open()
-        yield store
-        await store.close()
-
-    @pytest.fixture
-    async def moving(
-        self, server: RedisServer, clock: Clock, form: str
-    ) -> AsyncIterator[LookupStore]:
-        store = entries(server, clock, form, touch=True)
-        await store.open()
-        yield store
-        await store.close()
+    def make(self, server: RedisServer, clock: Clock, form: str) -> Callable[..., LookupStore]:
+        return partial(entries, server, clock, form)
 
     def let_pass(self, app: App, token: str, clock: Clock, seconds: float) -> None:
         """Redis has a clock of its own."""

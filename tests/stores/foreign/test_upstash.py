@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ from tests.stores.foreign.contract import (
 )
 
 
-class UpstashApp:
+class UpstashApp(App):
     """Writes keys as the adapter does."""
 
     def __init__(self, server: RedisServer) -> None:
@@ -79,11 +80,6 @@ def app(server: RedisServer) -> Iterator[UpstashApp]:
     app.redis.close()
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 def kept(redis: Redis, name: str) -> dict[str, Any]:
     value = redis.get(name)
     assert isinstance(value, bytes)
@@ -96,32 +92,11 @@ def sessions(server: RedisServer, clock: Clock, **more: Any) -> UpstashSessions:
 
 
 @pytest.fixture
-async def store(server: RedisServer, clock: Clock) -> AsyncIterator[UpstashSessions]:
-    store = sessions(server, clock)
-    await store.open()
-    yield store
-    await store.close()
+def make(server: RedisServer, clock: Clock) -> Callable[..., LookupStore]:
+    return partial(sessions, server, clock)
 
 
-class TestUpstashSessions(ForeignContract):
-    @pytest.fixture
-    def app(self, app: UpstashApp) -> App:
-        return app
-
-    @pytest.fixture
-    def clock(self, clock: Clock) -> Clock:
-        return clock
-
-    @pytest.fixture
-    def store(self, store: UpstashSessions) -> LookupStore:
-        return store
-
-    @pytest.fixture
-    async def moving(self, server: RedisServer, clock: Clock) -> AsyncIterator[LookupStore]:
-        store = sessions(server, clock, touch=True)
-        await store.open()
-        yield store
-        await store.close()
+class TestUpstashSessions(ForeignContract): ...
 
 
 async def test_at_its_very_last_millisecond_a_session_is_still_one(
