@@ -24,7 +24,6 @@ from gateway.config.kinds import (
     Text,
 )
 
-
 # As iron-session writes them into seals: 01 would never be found.
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 
