@@ -15,6 +15,7 @@ from gateway.formats import authjs, guess
 from gateway.rules.foreign import CLAIMS, OBJECT, Trust
 
 _PIECE = re.compile(r"\.[0-9]{1,3}\Z")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 _OWN_NAMES = ("gateway_session", "__Host-gateway_session", "__Secure-gateway_session")
 
 
@@ -85,5 +86,5 @@ def _source(kind: Kind, value: str, secret: str) -> Accepted:
         trust=Trust(provider=kind),
         forward_to=frozenset(),
         secrets=secrets,
-        passwords={number: secret} if secret and number.isdecimal() and number.isascii() else {},
+        passwords={number: secret} if secret and _NUMBER.fullmatch(number) else {},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -23,6 +24,9 @@ from gateway.config.kinds import (
     Text,
 )
 
+# As iron-session writes them into seals: 01 would never be found.
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
+
 
 def _version(value: object) -> int:
     if isinstance(value, bool) or str(value) not in ("8", "9"):
@@ -32,7 +36,7 @@ def _version(value: object) -> int:
 
 def _passwords(value: object) -> object:
     if isinstance(value, dict):
-        if not value or not all(str(key).isascii() and str(key).isdecimal() for key in value):
+        if not value or not all(_NUMBER.fullmatch(str(key)) for key in value):
             raise ValueError("expected a password, or passwords by their numbers")
         return value
     if isinstance(value, bool) or not isinstance(value, str | int):

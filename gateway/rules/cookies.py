@@ -14,6 +14,9 @@ from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 _BLANK = b" \t"
+_LONGEST = 1024
+"""Bytes of a name with escapes that is looked into. Of a longer one it is not worth the time to
+know whose it is: it counts as one that looks like ours."""
 
 # What no framework counts as part of a name: controls, space, quotes, `=` in front, and all bytes
 # outside ASCII (a no-break space is one that some trim).
@@ -135,6 +138,8 @@ class Looks:
         name, equals, content = pair.partition(b"=")
         if b"%" not in name:
             return False
+        if len(name) > _LONGEST:
+            return True
         return self.at_start.match(unquote_to_bytes(name) + equals + content) is not None
 
 

@@ -30,7 +30,7 @@ class Describing:
 
     def __init__(self, config: Accepted) -> None:
         self._config = config
-        self._told: set[tuple[str, tuple[str, ...]]] = set()
+        self._told: set[int] = set()
 
     def session(
         self, key: SessionKey, payload: Mapping[str, Any], *, touched_at: float, expires_at: float
@@ -55,7 +55,7 @@ class Describing:
 
     def _tell(self, user: str, dropped: tuple[str, ...]) -> None:
         """Log once what would otherwise be said at every request."""
-        what = user, dropped
+        what = hash((user, dropped))  # the names themselves may be many, and long
         if what in self._told:
             return
         if len(self._told) >= _REMEMBERED:

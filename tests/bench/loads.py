@@ -27,8 +27,8 @@ _RATE_CLIENTS = 40
 UPDATE_AGE = 1
 """Seconds between two touches of a session, at least, where they are counted."""
 _TOUCHING = 4
-_EACH_SECOND = 20_000
-"""Newcomers: more requests than a gateway answers."""
+_EACH_SECOND = 16_000
+"""Newcomers: more than a gateway answers here; where there are too few, it is over early."""
 _SETTLING = 1.0  # seconds after the last answer: what is let go by then does not count as kept
 _HERE = Path(__file__).parent
 
@@ -103,7 +103,7 @@ def requests(
         path: What follows the proxy's usual URL.
         upload: Bytes of the body to send; 0: a GET.
         everybody: All who have signed in ask, one after the other; or somebody new each time,
-            where the proxy is to be asked so. When there is nobody new, it is over early.
+            where the proxy is to be asked so.
     """
 
     def send(proxy: Proxy, connections: int, seconds: float) -> int:

@@ -149,6 +149,9 @@ def test_a_cookie_may_be_pasted_as_it_is_found(command: Command, pasted: str) ->
         pytest.param(SEAL, "another" * 5, "refused", "bad_mac", id="another password"),
         pytest.param(SEAL[:-9] + "A~2", PASSWORD, "refused", "bad_mac", id="changed"),
         pytest.param(sealed(expires=1e9), PASSWORD, "refused", "expired", id="over"),
+        pytest.param(
+            sealed(key_id="01", expires=None), PASSWORD, "refused", "unknown_key", id="no number"
+        ),
         pytest.param(sealed(expires=1e9), "", "refused", "expired", id="over, known without one"),
         pytest.param(SEAL, "", "unknown", None, id="without a secret"),
         pytest.param(f"a={SEAL}; a={SEAL}", PASSWORD, "refused", "missing", id="twice"),

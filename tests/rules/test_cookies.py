@@ -86,6 +86,11 @@ def test_without_names_everything_is_forwarded() -> None:
     )
 
 
+def test_a_long_name_with_escapes_is_nobodys_and_not_looked_into() -> None:
+    own, rest = read([b"a=1; " + b"%41" * 20_000 + b"=2; b%41=3"], NAMES)
+    assert (own, rest) == ({}, b"a=1; b%41=3")
+
+
 def test_a_name_with_characters_that_expressions_know() -> None:
     names = frozenset({b"a.b-c|d$"})
     assert read([b"a.b-c|d$=1; a.b-c=2; x=3"], names) == ({b"a.b-c|d$": b"1"}, b"a.b-c=2; x=3")
