@@ -1,4 +1,7 @@
-"""One gateway and one upstream a module: its ``CONFIG``, or ``USUAL``."""
+"""One gateway and one upstream a module: its ``CONFIG``, or ``USUAL``.
+
+Besides, where a module asks for them: a Redis, and what the gateway's store holds.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from gateway.model import Lifetime
+from gateway.stores.codec import codec_for
+from gateway.stores.keeper import Keeper
+from gateway.stores.sqlite import SqliteStore
 from tests.gateway_process import GatewayProcess
 from tests.integration.wire import Upstream
+from tests.servers import RedisServer
 
 USUAL = """\
 version: 1
@@ -38,15 +46,44 @@ async def running_upstream() -> AsyncIterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def environment() -> dict[str, object]:
+    """What the configuration reads there, besides the upstream's address."""
+    return {}
+
+
+@pytest.fixture(scope="module")
 def running_gateway(
     request: pytest.FixtureRequest,
     running_upstream: Upstream,
+    environment: dict[str, object],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[GatewayProcess]:
     folder: Path = tmp_path_factory.mktemp("gateway")
     config: str = getattr(request.module, "CONFIG", USUAL)
-    with GatewayProcess(folder, config, UPSTREAM=running_upstream.url) as gateway:
+    passed = {"UPSTREAM": running_upstream.url, **environment}
+    with GatewayProcess(folder, config, **passed) as gateway:
         yield gateway
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def keeper(
+    request: pytest.FixtureRequest, running_gateway: GatewayProcess
+) -> AsyncIterator[Keeper]:
+    """What the gateway's SQLite store holds, as another process sees it that knows ``SECRET``."""
+    store = SqliteStore(
+        str(running_gateway.folder / "sessions.db"),
+        timeout=5.0,
+        codec=codec_for([request.module.SECRET], encrypt=True),
+    )
+    await store.open()
+    yield Keeper(store, Lifetime())
+    await store.close()
 
 
 @pytest.fixture

@@ -71,12 +71,6 @@ routes:
 """
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running_shop() -> AsyncIterator[Upstream]:
     async with Upstream() as upstream:

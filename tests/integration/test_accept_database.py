@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -51,13 +50,8 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="module")
-def running_gateway(
-    running_upstream: Upstream, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[GatewayProcess]:
-    folder: Path = tmp_path_factory.mktemp("gateway")
-    environment = {"UPSTREAM": running_upstream.url, "STORE": postgres.url_of("reader")}
-    with GatewayProcess(folder, CONFIG, **environment) as gateway:
-        yield gateway
+def environment(postgres: PostgresServer) -> dict[str, object]:
+    return {"STORE": postgres.url_of("reader")}
 
 
 async def ask(gateway: GatewayProcess, path: str, cookie: str) -> Answer:

@@ -134,12 +134,6 @@ async def judge(gateway: ClockedGateway, upstream: Upstream, source: int, vector
     assert (await ask(gateway, f"/login/s{source}/x", vector)).status == 200
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 # --- sealed in cookies -----------------------------------------------------------------------
 
 

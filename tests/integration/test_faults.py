@@ -68,13 +68,8 @@ def full() -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def running_gateway(
-    running_upstream: Upstream, full: int, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[GatewayProcess]:
-    folder = tmp_path_factory.mktemp("gateway")
-    ports = {"DOWN": free_port(), "FULL": full}
-    with GatewayProcess(folder, CONFIG, UPSTREAM=running_upstream.url, **ports) as gateway:
-        yield gateway
+def environment(full: int) -> dict[str, object]:
+    return {"DOWN": free_port(), "FULL": full}
 
 
 def asking(path: str = "/x", *fields: str, method: str = "GET", version: str = "HTTP/1.1") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -44,23 +44,9 @@ routes:
 REDIS, SQLITE = "redis", "sqlite"
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture(scope="module", params=[SQLITE, REDIS])
-def running_gateway(
-    request: pytest.FixtureRequest,
-    redis: RedisServer,
-    running_upstream: Upstream,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[GatewayProcess]:
-    store = redis.url if request.param == REDIS else "sqlite:///sessions.db"
-    folder = tmp_path_factory.mktemp("limited")
-    with GatewayProcess(folder, CONFIG, UPSTREAM=running_upstream.url, STORE=store) as gateway:
-        yield gateway
+def environment(request: pytest.FixtureRequest, redis: RedisServer) -> dict[str, object]:
+    return {"STORE": redis.url if request.param == REDIS else "sqlite:///sessions.db"}
 
 
 async def ask(

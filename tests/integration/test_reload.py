@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -35,12 +34,8 @@ NEW = CONFIG.replace("/old/**", "/new/**").replace("role: admin}", "role: reader
 
 
 @pytest.fixture(scope="module")
-def running_gateway(
-    running_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[GatewayProcess]:
-    ports = {"UPSTREAM": running_upstream.url, "OTHER": free_port()}
-    with GatewayProcess(tmp_path_factory.mktemp("gateway"), CONFIG, **ports) as gateway:
-        yield gateway
+def environment() -> dict[str, object]:
+    return {"OTHER": free_port()}
 
 
 async def reload(gateway: GatewayProcess, config: str, *, event: str = "reloaded") -> list[str]:

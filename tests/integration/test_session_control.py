@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from asyncio import to_thread
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-import pytest_asyncio
 
-from gateway.model import Lifetime
-from gateway.stores.codec import codec_for
 from gateway.stores.keeper import Keeper
-from gateway.stores.sqlite import SqliteStore
 from tests.gateway_process import GatewayProcess
 from tests.integration.browser import Visitor
 from tests.integration.wire import OK, Answer, Client, Received, Upstream, answering
@@ -72,19 +68,6 @@ def both(
 @pytest.fixture(scope="module")
 def running_gateway(both: tuple[GatewayProcess, GatewayProcess]) -> GatewayProcess:
     return both[0]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def keeper(running_gateway: GatewayProcess) -> AsyncIterator[Keeper]:
-    """What the store holds, as another process sees it."""
-    store = SqliteStore(
-        str(running_gateway.folder / "sessions.db"),
-        timeout=5.0,
-        codec=codec_for([SECRET], encrypt=True),
-    )
-    await store.open()
-    yield Keeper(store, Lifetime())
-    await store.close()
 
 
 @pytest.fixture

@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from asyncio import to_thread
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from argon2 import PasswordHasher
 
-from gateway.model import Lifetime
-from gateway.stores.codec import codec_for
 from gateway.stores.keeper import Keeper
-from gateway.stores.sqlite import SqliteStore
 from tests.gateway_process import GatewayProcess
 from tests.integration.browser import Visitor
 from tests.integration.wire import Answer, Client, Upstream, answering
@@ -65,19 +61,6 @@ def running_gateway(
     (folder / "users.yaml").write_text(users(), encoding="utf-8")
     with GatewayProcess(folder, CONFIG, UPSTREAM=running_upstream.url) as gateway:
         yield gateway
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def keeper(running_gateway: GatewayProcess) -> AsyncIterator[Keeper]:
-    """What the command line and the admin API do, in another process than the gateway's."""
-    store = SqliteStore(
-        str(running_gateway.folder / "sessions.db"),
-        timeout=5.0,
-        codec=codec_for([SECRET], encrypt=True),
-    )
-    await store.open()
-    yield Keeper(store, Lifetime())
-    await store.close()
 
 
 def request(path: str, cookie: str = "", *lines: str) -> str:

@@ -48,12 +48,6 @@ def users() -> str:
     return f"users:\n  ada: {{password: {hashed!r}, name: Ada, roles: [admin]}}\n"
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 def gateway_in(folder: Path, store: str, upstream: Upstream) -> GatewayProcess:
     """Return a gateway that is not started; all in one folder share the SQLite file."""
     (folder / "users.yaml").write_text(users(), encoding="utf-8")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.gateway_process import GatewayProcess, SignedIn
@@ -39,12 +37,8 @@ routes:
 
 
 @pytest.fixture(scope="module")
-def running_gateway(
-    running_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[GatewayProcess]:
-    folder = tmp_path_factory.mktemp("shaping")
-    with GatewayProcess(folder, CONFIG, UPSTREAM=running_upstream.url, KEY="hush") as gateway:
-        yield gateway
+def environment() -> dict[str, object]:
+    return {"KEY": "hush"}
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -72,18 +71,8 @@ class Outage:
 
 
 @pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def running_gateway(
-    running_upstream: Upstream, redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[GatewayProcess]:
-    folder: Path = tmp_path_factory.mktemp("gateway")
-    with GatewayProcess(folder, CONFIG, STORE=redis.url, UPSTREAM=running_upstream.url) as gateway:
-        yield gateway
+def environment(redis: RedisServer) -> dict[str, object]:
+    return {"STORE": redis.url}
 
 
 @pytest.fixture(scope="module")

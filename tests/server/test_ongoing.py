@@ -39,7 +39,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.upstream.deadlines import Deadlines
 from tests.servers import wait_until
 from tests.stores.contract import LIFETIME, Clock, a_session
-from tests.stores.test_cached import FakeStore, Ticks
+from tests.stores.fakes import FakeStore, Ticks
 
 CONFIG = """\
 version: 1

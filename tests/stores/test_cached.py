@@ -1,114 +1,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
 
 from gateway.errors import StoreUnavailable
-from gateway.model import Session, SessionId, SessionKey
+from gateway.model import SessionKey
 from gateway.rules.sessions import touched
 from gateway.stores.absent import Absent
 from gateway.stores.cached import CachedSessions
 from gateway.stores.held import Held
-from gateway.stores.protocol import Watcher
 from tests.servers import wait_until
 from tests.stores.contract import GRACE, LIFETIME, Clock, a_session
-
-
-class FakeStore:
-    """A store whose answers wait until they are let go, and that remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.kept: dict[SessionKey, Session] = {}
-        self.loads: list[list[SessionKey]] = []
-        self.touches: list[Session] = []
-        self.touches_count = True
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.error: Exception | None = None
-        self.watcher: Watcher | None = None
-
-    def hold(self, *sessions: Session) -> None:
-        self.kept.update((session.key, session) for session in sessions)
-
-    async def open(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def ping(self) -> None: ...
-
-    async def load(self, keys: Sequence[SessionKey]) -> list[Session | None]:
-        self.loads.append(list(keys))
-        answer = [self.kept.get(key) for key in keys]  # as it was when the store was asked
-        await self.gate.wait()
-        if self.error is not None:
-            raise self.error
-        return answer
-
-    async def create(self, session: Session) -> None: ...
-
-    async def touch(self, session: Session) -> bool:
-        await self.gate.wait()
-        if self.error is not None:
-            raise self.error
-        self.touches.append(session)
-        return self.touches_count
-
-    async def update(self, session: Session) -> bool:
-        return session.key in self.kept
-
-    async def replace(self, old: Session, new: Session, *, left: Session | None = None) -> bool:
-        return old.key in self.kept
-
-    async def delete(self, key: SessionKey) -> bool:
-        return self.kept.pop(key, None) is not None
-
-    async def delete_many(self, keys: Sequence[SessionKey]) -> int:
-        return sum([await self.delete(key) for key in keys])
-
-    async def find(self, session_id: SessionId) -> Session | None:
-        return None
-
-    async def of_user(self, user_id: str) -> list[Session]:
-        return []
-
-    async def all(self) -> AsyncIterator[Session]:
-        for session in self.kept.values():
-            yield session
-
-    def watch(self, watcher: Watcher) -> None:
-        self.watcher = watcher
-
-
-class Ticks:
-    """A clock that never goes back, and moves when told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.stores.fakes import FakeStore, Ticks, asked
 
 
 @pytest.fixture
-def ticks() -> Ticks:
-    return Ticks()
-
-
-@pytest.fixture
-async def store() -> FakeStore:
-    return FakeStore()
-
-
-@pytest.fixture
-async def cached(store: FakeStore, clock: Clock, ticks: Ticks) -> AsyncIterator[CachedSessions]:
-    cached = CachedSessions(store, enabled=True, lifetime=LIFETIME, wall=clock, clock=ticks)
-    cached.trust(True)
-    yield cached
-    await cached.close()
+def make() -> type[FakeStore]:
+    return FakeStore
 
 
 @pytest.fixture
@@ -116,10 +28,6 @@ async def uncached(store: FakeStore, clock: Clock) -> AsyncIterator[CachedSessio
     uncached = CachedSessions(store, enabled=False, lifetime=LIFETIME, wall=clock)
     yield uncached
     await uncached.close()
-
-
-async def asked(store: FakeStore, times: int) -> None:
-    await wait_until(lambda: len(store.loads) == times, what="the store is asked")
 
 
 async def test_without_a_cache_what_was_made_of_a_session_stays_with_it_until_it_changes(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -17,27 +16,14 @@ from gateway.stores.cached import CachedSessions
 from gateway.stores.held import Held
 from tests.servers import wait_until
 from tests.stores.contract import GRACE, LIFETIME, Clock, a_session
-from tests.stores.test_cached import FakeStore, Ticks, asked
+from tests.stores.fakes import FakeStore, Ticks, asked
 
 DOWN = StoreUnavailable("down")
 
 
 @pytest.fixture
-def ticks() -> Ticks:
-    return Ticks()
-
-
-@pytest.fixture
-async def store() -> FakeStore:
-    return FakeStore()
-
-
-@pytest.fixture
-async def cached(store: FakeStore, clock: Clock, ticks: Ticks) -> AsyncIterator[CachedSessions]:
-    cached = CachedSessions(store, enabled=True, lifetime=LIFETIME, wall=clock, clock=ticks)
-    cached.trust(True)
-    yield cached
-    await cached.close()
+def make() -> type[FakeStore]:
+    return FakeStore
 
 
 @pytest.fixture

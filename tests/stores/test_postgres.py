@@ -17,6 +17,11 @@ from gateway.stores.codec import hint
 from gateway.stores.postgres import PostgresStore
 from gateway.stores.protocol import SessionStore
 from tests.servers import Pooler, PostgresServer, free_port, program, wait_until
+from tests.stores.away import (
+    does_not_notice_a_restart,
+    is_unavailable_while_it_hangs,
+    survives_a_restart,
+)
 from tests.stores.contract import (
     LIFETIME,
     Clock,
@@ -262,35 +267,13 @@ async def test_sessions_survive_a_restart_and_the_store_recovers_by_itself(
 ) -> None:
     with PostgresServer() as server:
         store = PostgresStore(server.url, timeout=1.0, wall=clock)
-        await store.open()
-        session = a_session(now=clock.now)
-        await store.create(session)
-        ears = await hearing(store)
-        await asyncio.gather(*(store.load([session.key]) for _ in range(20)))
-        getattr(server, how)()
-        await wait_until(lambda: not ears.trusted, what="the loss is noticed")
-        with pytest.raises(StoreUnavailable):
-            await store.load([session.key])
-        server.start()
-        assert await store.load([session.key]) == [session]
-        await store.touch(session)
-        await wait_until(lambda: ears.trusted, what="changes are heard again")
-        await store.delete(session.key)
-        await store.close()
+        await survives_a_restart(server, getattr(server, how), store, clock)
 
 
 async def test_a_restart_between_two_uses_goes_unnoticed(clock: Clock) -> None:
     with PostgresServer() as server:
         store = PostgresStore(server.url, timeout=1.0, wall=clock)
-        await store.open()
-        session = a_session(now=clock.now)
-        await store.create(session)
-        await asyncio.gather(*(store.load([session.key]) for _ in range(20)))
-        server.stop()
-        server.start()
-        assert await store.load([session.key]) == [session]
-        assert await store.delete(session.key) is True
-        await store.close()
+        await does_not_notice_a_restart(server, store, clock)
 
 
 async def test_a_hanging_server_is_unavailable_within_the_time_limit_and_then_recovers(
@@ -298,34 +281,7 @@ async def test_a_hanging_server_is_unavailable_within_the_time_limit_and_then_re
 ) -> None:
     with PostgresServer() as server:
         store = PostgresStore(server.url, timeout=0.2, wall=clock)
-        await store.open()
-        session = a_session(now=clock.now)
-        await store.create(session)
-        ears = await hearing(store)
-        server.pause()
-        start = asyncio.get_running_loop().time()
-        answers = await asyncio.gather(
-            *(store.load([session.key]) for _ in range(100)),
-            store.ping(),
-            store.create(session),
-            store.touch(session),
-            store.update(session),
-            store.replace(session, session),
-            store.delete(session.key),
-            store.find(session.id),
-            store.of_user("ada"),
-            anext(store.all()),
-            return_exceptions=True,
-        )
-        assert asyncio.get_running_loop().time() - start < 1.0
-        assert {type(answer) for answer in answers} == {StoreUnavailable}
-        await wait_until(lambda: not ears.trusted, seconds=3.0, what="silence is noticed")
-        server.resume()
-        await wait_until(lambda: ears.trusted, what="changes are heard again")
-        again = a_session(now=clock.now)
-        await store.create(again)
-        assert await store.load([again.key]) == [again]
-        await store.close()
+        await is_unavailable_while_it_hangs(server, store, clock)
 
 
 async def test_a_locked_table_is_unavailable_within_the_time_limit(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -14,6 +13,11 @@ from gateway.stores.codec import hint
 from gateway.stores.protocol import SessionStore
 from gateway.stores.redis import RedisStore
 from tests.servers import RedisServer, free_port, wait_until
+from tests.stores.away import (
+    does_not_notice_a_restart,
+    is_unavailable_while_it_hangs,
+    survives_a_restart,
+)
 from tests.stores.contract import (
     LIFETIME,
     Clock,
@@ -165,38 +169,19 @@ async def test_scripts_are_loaded_again_when_redis_forgot_them(
     assert await store.load([session.key]) == [moved]
 
 
-async def test_sessions_survive_a_restart_and_the_store_recovers_by_itself(clock: Clock) -> None:
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_sessions_survive_a_restart_and_the_store_recovers_by_itself(
+    clock: Clock, how: str
+) -> None:
     with RedisServer() as server:
         store = RedisStore(server.url, timeout=1.0, wall=clock)
-        await store.open()
-        session = a_session(now=clock.now)
-        await store.create(session)
-        ears = await hearing(store)
-        await asyncio.gather(*(store.load([session.key]) for _ in range(8)))
-        server.stop()
-        await wait_until(lambda: not ears.trusted, what="the loss is noticed")
-        with pytest.raises(StoreUnavailable):
-            await store.load([session.key])
-        server.start()
-        assert await store.load([session.key]) == [session]
-        await store.touch(session)
-        await wait_until(lambda: ears.trusted, what="changes are heard again")
-        await store.delete(session.key)
-        await store.close()
+        await survives_a_restart(server, getattr(server, how), store, clock)
 
 
 async def test_a_restart_between_two_uses_goes_unnoticed(clock: Clock) -> None:
     with RedisServer() as server:
         store = RedisStore(server.url, timeout=1.0, wall=clock)
-        await store.open()
-        session = a_session(now=clock.now)
-        await store.create(session)
-        await asyncio.gather(*(store.load([session.key]) for _ in range(8)))
-        server.stop()
-        server.start()
-        assert await store.load([session.key]) == [session]
-        assert await store.delete(session.key) is True
-        await store.close()
+        await does_not_notice_a_restart(server, store, clock)
 
 
 async def test_a_hanging_redis_is_unavailable_within_the_time_limit_and_then_recovers(
@@ -204,32 +189,7 @@ async def test_a_hanging_redis_is_unavailable_within_the_time_limit_and_then_rec
 ) -> None:
     with RedisServer() as server:
         store = RedisStore(server.url, timeout=0.2, wall=clock)
-        await store.open()
-        session = a_session(now=clock.now)
-        await store.create(session)
-        ears = await hearing(store)
-        server.pause()
-        start = asyncio.get_running_loop().time()
-        answers = await asyncio.gather(
-            *(store.load([session.key]) for _ in range(100)),
-            store.ping(),
-            store.create(session),
-            store.touch(session),
-            store.delete(session.key),
-            store.find(session.id),
-            store.of_user("ada"),
-            anext(store.all()),
-            return_exceptions=True,
-        )
-        assert asyncio.get_running_loop().time() - start < 1.0
-        assert {type(answer) for answer in answers} == {StoreUnavailable}
-        await wait_until(lambda: not ears.trusted, seconds=3.0, what="silence is noticed")
-        server.resume()
-        await wait_until(lambda: ears.trusted, what="changes are heard again")
-        again = a_session(now=clock.now)
-        await store.create(again)
-        assert await store.load([again.key]) == [again]
-        await store.close()
+        await is_unavailable_while_it_hangs(server, store, clock)
 
 
 async def test_no_redis_at_all_is_unavailable_at_the_start() -> None:

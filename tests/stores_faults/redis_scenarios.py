@@ -1,65 +1,13 @@
-"""How Redis goes away and comes back."""
+"""How Redis on several servers goes away and comes back."""
 
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 
 from tests.redis_topology import RedisCluster, RedisSentinels
-from tests.servers import RedisServer, wait_until
-
-
-class Scenario(ABC):
-    """Redis, and what happens to it. ``lose`` and ``regain`` alternate."""
-
-    url: str
-
-    @abstractmethod
-    def running(self) -> AbstractContextManager[object]:
-        """Run it."""
-
-    @abstractmethod
-    async def settled(self) -> None:
-        """Return when all that was written is everywhere."""
-
-    @abstractmethod
-    async def lose(self, key: str) -> None:
-        """Let go what holds this key."""
-
-    @abstractmethod
-    async def regain(self, after: float) -> None:
-        """Return as soon as it can be used again: by itself, or helped after so many seconds."""
-
-    async def heal(self) -> None:
-        """Make it as it was at first."""
-        return
-
-
-class Alone(Scenario):
-    def __init__(self, how: str) -> None:
-        self._how = how
-        self._server = RedisServer()
-        self.url = self._server.url
-
-    def running(self) -> AbstractContextManager[object]:
-        return self._server
-
-    async def settled(self) -> None:
-        return
-
-    async def lose(self, key: str) -> None:
-        if self._how == "killed":
-            self._server.kill()
-        else:
-            self._server.pause()
-
-    async def regain(self, after: float) -> None:
-        await asyncio.sleep(after)
-        if self._how == "killed":
-            await asyncio.to_thread(self._server.start)
-        else:
-            self._server.resume()
+from tests.servers import wait_until
+from tests.stores_faults.scenario import Scenario
 
 
 class Sentinels(Scenario):

@@ -17,6 +17,7 @@ from gateway.formats import adapter, npm_cookies
 from gateway.formats.foreign import Refused
 from gateway.formats.js_dates import iso
 from gateway.model import Lifetime, Session, SessionId, SessionKey, User
+from gateway.rules.adapter_tables import Tables
 from gateway.stores.cached import CachedSessions
 from gateway.stores.protocol import LookupStore
 from tests.formats import foreign_vectors
@@ -262,6 +263,43 @@ class ForeignContract:
     async def held(self, cached: CachedSessions, key: SessionKey, clock: Clock) -> bool:
         await cached.get(key)
         return cached.peek(key, clock.now) is not None
+
+
+class AdapterContract(ForeignContract):
+    """What those promise besides that read what an adapter of NextAuth keeps."""
+
+    async def test_at_its_very_last_millisecond_a_session_is_still_one(
+        self, store: LookupStore, app: App, clock: Clock
+    ) -> None:
+        clock.now = 1_795_200_000.125
+        key = SessionKey(app.sign_in(expires=clock.now))
+        [session] = await store.load([key])
+        assert session is not None
+        assert clock.now < session.expires_at
+        clock.now += 0.0015
+        assert await store.load([key]) == [None]
+        assert session.expires_at <= clock.now
+
+
+class AppWithTables(App, Protocol):
+    tables: Tables
+
+
+class TablesContract(AdapterContract):
+    """What those promise besides that read tables; ``make`` takes others."""
+
+    unknown: str
+    """How a database names what there is not: an expression."""
+
+    @pytest.mark.parametrize("wrong", ["sessions", "users", "token", "expires", "image"])
+    async def test_a_name_that_is_wrong_is_told_at_the_start(
+        self, make: Callable[..., LookupStore], app: AppWithTables, wrong: str
+    ) -> None:
+        names: dict[str, Any] = {wrong: "nowhere"}
+        store = make(tables=replace(app.tables, **names))
+        with pytest.raises(StoreUnavailable, match=self.unknown):
+            await store.open()
+        await store.close()
 
 
 def moved(session: Session, clock: Clock) -> Session:

@@ -24,8 +24,8 @@ from tests.stores.contract import Clock
 from tests.stores.foreign.contract import (
     HOUR,
     LIFETIME,
-    App,
-    ForeignContract,
+    AppWithTables,
+    TablesContract,
     means_the_same,
     moved,
     new_token,
@@ -54,13 +54,14 @@ ADAPTERS = {
 }
 
 
-class PostgresApp(App):
+class PostgresApp(AppWithTables):
     """Writes rows as the adapter does."""
 
     def __init__(self, server: PostgresServer, name: str) -> None:
         self.server = server
         self.name = name
         self._adapter = ADAPTERS[name]
+        self.tables = self._adapter.tables
         self._count = 0
 
     def command(self, sql: str) -> str:
@@ -69,50 +70,44 @@ class PostgresApp(App):
     def sign_in(self, *, expires: float, name: str = "Ada", token: str | None = None) -> str:
         token = token or new_token()
         self._count += 1
-        tables = self._adapter.tables
         user = self._adapter.user_ids.format(n=self._count)
-        self._insert(tables.users, id=user, name=f"$${name}$$", email=f"'{token}@example.com'")
+        self._insert(self.tables.users, id=user, name=f"$${name}$$", email=f"'{token}@example.com'")
         end = f"'{iso(int(expires * 1000))}'"
-        self._insert(tables.sessions, sessionToken=f"$${token}$$", userId=user, expires=end)
+        self._insert(self.tables.sessions, sessionToken=f"$${token}$$", userId=user, expires=end)
         return token
 
     def sign_out(self, token: str) -> None:
-        tables = self._adapter.tables
-        self.command(f'DELETE FROM "{tables.sessions}" WHERE "sessionToken" = $${token}$$')
+        self.command(f'DELETE FROM "{self.tables.sessions}" WHERE "sessionToken" = $${token}$$')
 
     def rename(self, token: str, name: str) -> None:
-        tables = self._adapter.tables
         self.command(
-            f"UPDATE \"{tables.users}\" SET name = '{name}' WHERE email = '{token}@example.com'"
+            f"UPDATE \"{self.tables.users}\" SET name = '{name}'"
+            f" WHERE email = '{token}@example.com'"
         )
 
     def damage(self, token: str) -> None:
-        tables = self._adapter.tables
         self.command(
-            f"UPDATE \"{tables.sessions}\" SET expires = 'infinity'"
+            f"UPDATE \"{self.tables.sessions}\" SET expires = 'infinity'"
             f" WHERE \"sessionToken\" = '{token}'"
         )
 
     def contents(self) -> object:
-        tables = self._adapter.tables
         return [
             self.command(f'SELECT * FROM "{table}" ORDER BY 1')
-            for table in (tables.sessions, tables.users)
+            for table in (self.tables.sessions, self.tables.users)
         ]
 
     def away(self) -> None:
         self.server.pause()
 
     def expires(self, token: str) -> str:
-        tables = self._adapter.tables
         return self.command(
-            f'SELECT expires FROM "{tables.sessions}" WHERE "sessionToken" = \'{token}\''
+            f'SELECT expires FROM "{self.tables.sessions}" WHERE "sessionToken" = \'{token}\''
         )
 
     def restore(self, vector: Vector) -> None:
         """Put there what was there when the vector was made, and nothing else."""
-        tables = self._adapter.tables
-        statements = [f'TRUNCATE "{tables.sessions}", "{tables.users}" CASCADE']
+        statements = [f'TRUNCATE "{self.tables.sessions}", "{self.tables.users}" CASCADE']
         for entry in sorted(vector["store_entries"], key=lambda entry: "userId" in entry["row"]):
             # The column was added for some of them, and says nothing in any.
             row = {name: value for name, value in entry["row"].items() if name != "role"}
@@ -144,16 +139,14 @@ def app(running: PostgresServer, request: pytest.FixtureRequest) -> Iterator[Pos
     app = PostgresApp(running, request.param)
     yield app
     running.resume()
-    tables = ADAPTERS[request.param].tables
-    app.command(f'TRUNCATE "{tables.sessions}", "{tables.users}" CASCADE')
+    app.command(f'TRUNCATE "{app.tables.sessions}", "{app.tables.users}" CASCADE')
 
 
 def sessions(
     app: PostgresApp, clock: Clock, *, url: str = "", tables: Tables | None = None, **more: Any
 ) -> AdapterPostgres:
     url = url or app.server.url_of("gateway", app.name)
-    tables = tables or ADAPTERS[app.name].tables
-    return AdapterPostgres(url, tables, session_of, wall=clock, **more)
+    return AdapterPostgres(url, tables or app.tables, session_of, wall=clock, **more)
 
 
 @pytest.fixture
@@ -161,8 +154,9 @@ def make(app: PostgresApp, clock: Clock) -> Callable[..., LookupStore]:
     return partial(sessions, app, clock)
 
 
-class TestAdapterPostgres(ForeignContract):
+class TestAdapterPostgres(TablesContract):
     caches = False
+    unknown = r"nowhere.* does not exist"
 
 
 _OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'session-gateway'"
@@ -182,19 +176,6 @@ async def test_those_who_ask_together_are_answered_by_one_statement(
     await cached.close()
 
 
-async def test_at_its_very_last_millisecond_a_session_is_still_one(
-    app: PostgresApp, store: AdapterPostgres, clock: Clock
-) -> None:
-    clock.now = 1_795_200_000.125
-    key = SessionKey(app.sign_in(expires=clock.now))
-    [session] = await store.load([key])
-    assert session is not None
-    assert clock.now < session.expires_at
-    clock.now += 0.0015
-    assert await store.load([key]) == [None]
-    assert session.expires_at <= clock.now
-
-
 @pytest.mark.parametrize(
     ("kind", "value", "expected"),
     [
@@ -211,10 +192,10 @@ async def test_at_its_very_last_millisecond_a_session_is_still_one(
 async def test_roles_are_read_from_whatever_type_their_column_has(
     app: PostgresApp, clock: Clock, kind: str, value: str, expected: object
 ) -> None:
-    users = ADAPTERS[app.name].tables.users
+    users = app.tables.users
     app.command("DROP TYPE IF EXISTS mood CASCADE; CREATE TYPE mood AS ENUM ('happy')")
     app.command(f'ALTER TABLE "{users}" ADD COLUMN "Its ""roles""" {kind} DEFAULT {value}')
-    tables = replace(ADAPTERS[app.name].tables, more=('Its "roles"',))
+    tables = replace(app.tables, more=('Its "roles"',))
     store = sessions(app, clock, tables=tables)
     await store.open()
     [session] = await store.load([SessionKey(app.sign_in(expires=clock.now + HOUR))])
@@ -331,7 +312,7 @@ async def test_a_database_in_another_encoding_is_not_asked_for_what_it_cannot_ho
 async def test_an_account_that_may_only_read_is_enough_to_read(
     app: PostgresApp, clock: Clock
 ) -> None:
-    tables = ADAPTERS[app.name].tables
+    tables = app.tables
     columns = '"id", "name", "email", "image"'
     app.command(
         "CREATE ROLE reader LOGIN;"
@@ -349,18 +330,6 @@ async def test_an_account_that_may_only_read_is_enough_to_read(
         await moving.open()
     await moving.close()
     app.command("DROP OWNED BY reader; DROP ROLE reader")
-
-
-@pytest.mark.parametrize("wrong", ["sessions", "users", "token", "expires", "image"])
-async def test_a_name_that_is_wrong_is_told_at_the_start(
-    app: PostgresApp, clock: Clock, wrong: str
-) -> None:
-    names: dict[str, Any] = {wrong: "nowhere"}
-    tables = replace(ADAPTERS[app.name].tables, **names)
-    store = sessions(app, clock, tables=tables)
-    with pytest.raises(StoreUnavailable, match=r"nowhere.* does not exist"):
-        await store.open()
-    await store.close()
 
 
 async def test_a_touch_is_a_whole_millisecond_and_never_moves_an_expiry_back(

@@ -24,8 +24,8 @@ from tests.servers import wait_until
 from tests.stores.contract import Clock, hearing
 from tests.stores.foreign.contract import (
     HOUR,
-    App,
-    ForeignContract,
+    AppWithTables,
+    TablesContract,
     means_the_same,
     moved,
     new_token,
@@ -46,7 +46,7 @@ CREATE UNIQUE INDEX "Session_sessionToken_key" ON "Session"("sessionToken");
 """
 
 
-class SqliteApp(App):
+class SqliteApp(AppWithTables):
     """Writes rows as an adapter does, and keeps its file open, as an app does."""
 
     def __init__(self, file: Path, kind: str) -> None:
@@ -117,19 +117,8 @@ def make(app: SqliteApp, clock: Clock) -> Callable[..., LookupStore]:
     return partial(sessions, app, clock)
 
 
-class TestAdapterSqlite(ForeignContract): ...
-
-
-async def test_at_its_very_last_millisecond_a_session_is_still_one(
-    app: SqliteApp, store: AdapterSqlite, clock: Clock
-) -> None:
-    clock.now = 1_795_200_000.125
-    key = SessionKey(app.sign_in(expires=clock.now))
-    [session] = await store.load([key])
-    assert session is not None
-    assert clock.now < session.expires_at
-    clock.now += 0.0015
-    assert await store.load([key]) == [None]
+class TestAdapterSqlite(TablesContract):
+    unknown = r"no such (table|column): .*nowhere"
 
 
 @pytest.mark.parametrize("written", [iso, with_offset, lambda ms: iso(ms).replace("T", " ")[:-1]])
@@ -258,17 +247,6 @@ async def test_a_file_that_is_put_in_its_place_is_the_one_that_counts(
     await wait_until(lambda: ears.trust_was_lost and ears.trusted, what="the new one is followed")
     assert await store.load([key]) == [None]
     other.db.close()
-
-
-@pytest.mark.parametrize("wrong", ["sessions", "users", "token", "expires", "image"])
-async def test_a_name_that_is_wrong_is_told_at_the_start(
-    app: SqliteApp, clock: Clock, wrong: str
-) -> None:
-    names: dict[str, Any] = {wrong: "nowhere"}
-    store = sessions(app, clock, tables=replace(app.tables, **names))
-    with pytest.raises(StoreUnavailable, match=r"no such (table|column): .*nowhere"):
-        await store.open()
-    await store.close()
 
 
 async def test_a_file_that_cannot_be_written_is_told_at_the_start_if_it_is_to_be(

@@ -20,8 +20,8 @@ from tests.servers import RedisServer, wait_until
 from tests.stores.contract import Clock, hearing
 from tests.stores.foreign.contract import (
     HOUR,
+    AdapterContract,
     App,
-    ForeignContract,
     means_the_same,
     moved,
     new_token,
@@ -96,20 +96,7 @@ def make(server: RedisServer, clock: Clock) -> Callable[..., LookupStore]:
     return partial(sessions, server, clock)
 
 
-class TestUpstashSessions(ForeignContract): ...
-
-
-async def test_at_its_very_last_millisecond_a_session_is_still_one(
-    store: UpstashSessions, app: UpstashApp, clock: Clock
-) -> None:
-    clock.now = 1_795_200_000.125
-    key = SessionKey(app.sign_in(expires=clock.now))
-    [session] = await store.load([key])
-    assert session is not None
-    assert clock.now < session.expires_at
-    clock.now += 0.0015
-    assert await store.load([key]) == [None]
-    assert session.expires_at <= clock.now
+class TestUpstashSessions(AdapterContract): ...
 
 
 async def test_the_user_alone_is_told_with_whatever_the_app_knows_of_them(
