@@ -27,7 +27,7 @@ def open_rates(
     if not is_redis(url):
         return alone
     from gateway.rates.redis import RedisRates
-    from gateway.stores.redis_deployments import open_servers
+    from gateway.redis.deployments import open_servers
 
     try:
         servers = open_servers(parse_redis_url(url), timeout)

@@ -9,10 +9,10 @@ import structlog
 
 from gateway.model import RateLimit
 from gateway.rates.protocol import Rates
+from gateway.redis.link import Command, Refused
+from gateway.redis.script import Script
+from gateway.redis.servers import Servers
 from gateway.rules.limits import Window, wait
-from gateway.stores.redis_link import Command, Refused
-from gateway.stores.redis_script import Script
-from gateway.stores.redis_servers import Servers
 
 log = structlog.get_logger()
 

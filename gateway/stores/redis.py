@@ -13,11 +13,11 @@ import structlog
 
 from gateway.errors import CorruptRecord, StoreUnavailable
 from gateway.model import Session, SessionId, SessionKey
+from gateway.redis.asking import Asking
 from gateway.rules.sessions import is_over
 from gateway.stores import redis_layout as layout
 from gateway.stores.codec import PLAIN, hint
 from gateway.stores.protocol import Codec, Watcher
-from gateway.stores.redis_asking import Asking
 from gateway.stores.redis_changes import Changes
 
 log = structlog.get_logger()

@@ -10,11 +10,11 @@ from typing import Any
 import structlog
 
 from gateway.model import SessionKey
+from gateway.redis.link import Command, RedisLink, Refused, connect
+from gateway.redis.node import Node
+from gateway.redis.servers import Servers
 from gateway.stores.protocol import Watcher
 from gateway.stores.redis_layout import PREFIX
-from gateway.stores.redis_link import Command, RedisLink, Refused, connect
-from gateway.stores.redis_node import Node
-from gateway.stores.redis_servers import Servers
 
 log = structlog.get_logger()
 

@@ -10,9 +10,9 @@ import math
 
 from gateway.errors import CorruptRecord
 from gateway.model import Session, SessionId, SessionKey
+from gateway.redis.link import Command
+from gateway.redis.script import Script
 from gateway.stores.protocol import Codec
-from gateway.stores.redis_link import Command
-from gateway.stores.redis_script import Script
 
 PREFIX = "gateway:session:"
 

@@ -10,10 +10,10 @@ from structlog.testing import capture_logs
 
 from gateway.errors import StoreUnavailable
 from gateway.model import Session, SessionKey
+from gateway.redis.slots import slot
 from gateway.rules.sessions import touched
 from gateway.stores.protocol import SessionStore
 from gateway.stores.redis import RedisStore
-from gateway.stores.redis_slots import slot
 from tests.redis_topology import RedisCluster
 from tests.servers import RedisServer, free_port, wait_until
 from tests.stores.contract import LIFETIME, Clock, StoreContract, a_session, hearing

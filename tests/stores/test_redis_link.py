@@ -8,9 +8,9 @@ import pytest
 
 from gateway.errors import StoreUnavailable
 from gateway.model import SessionKey
+from gateway.redis.link import Greeting, NotPrimary, Refused, connect, open_link
+from gateway.redis.node import Node
 from gateway.stores.redis import RedisStore
-from gateway.stores.redis_link import Greeting, NotPrimary, Refused, connect, open_link
-from gateway.stores.redis_node import Node
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HELLO = b"%1\r\n+proto\r\n:3\r\n"

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from gateway.formats.foreign import Refused
 from gateway.model import Session, SessionId, SessionKey
+from gateway.redis.asking import Asking
+from gateway.redis.link import Command
 from gateway.stores.foreign.protocol import SessionOf, askable, report_corrupt
 from gateway.stores.protocol import Watcher
-from gateway.stores.redis_asking import Asking
 from gateway.stores.redis_changes import Changes
-from gateway.stores.redis_link import Command
 
 DAY = 86400.0
 """Seconds that connect-redis gives a key whose session says nothing of its life."""

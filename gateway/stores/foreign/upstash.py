@@ -11,10 +11,10 @@ from gateway.formats import adapter, js_dates
 from gateway.formats.adapter import SessionRecord
 from gateway.formats.foreign import Refused
 from gateway.model import Session, SessionId, SessionKey
+from gateway.redis.asking import Asking
 from gateway.stores.foreign.adapter_reading import Reading
 from gateway.stores.foreign.protocol import SessionOf, askable
 from gateway.stores.protocol import Watcher
-from gateway.stores.redis_asking import Asking
 from gateway.stores.redis_changes import Changes
 
 _SESSION = "session:"

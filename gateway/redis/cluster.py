@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
+from gateway.redis.link import Address, Command, Refused
+from gateway.redis.node import Node
+from gateway.redis.script import Script
+from gateway.redis.servers import PAUSE, greeting
+from gateway.redis.slot_map import STATE, SlotMap, best_map, is_well, map_of
+from gateway.redis.slots import SLOTS, redirection, slot
 from gateway.rules.redis_urls import RedisUrl
-from gateway.stores.redis_link import Address, Command, Refused
-from gateway.stores.redis_node import Node
-from gateway.stores.redis_script import Script
-from gateway.stores.redis_servers import PAUSE, greeting
-from gateway.stores.redis_slot_map import STATE, SlotMap, best_map, is_well, map_of
-from gateway.stores.redis_slots import SLOTS, redirection, slot
 
 _REDIRECTIONS = 4
 _VISITED_FOR = 60.0

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gateway.redis.link import Address, Command, Greeting, Refused, open_link
+from gateway.redis.node import Node
+from gateway.redis.servers import PAUSE, OneServer, greeting
 from gateway.rules.redis_urls import RedisUrl
-from gateway.stores.redis_link import Address, Command, Greeting, Refused, open_link
-from gateway.stores.redis_node import Node
-from gateway.stores.redis_servers import PAUSE, OneServer, greeting
 
 
 class NamedBySentinels(OneServer):

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.stores.redis_link import Address, Command, Greeting, RedisLink, Refused, connect
-from gateway.stores.redis_script import Script
+from gateway.redis.link import Address, Command, Greeting, RedisLink, Refused, connect
+from gateway.redis.script import Script
 
 
 class Node:

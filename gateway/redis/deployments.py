@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from gateway.redis.cluster import Cluster
+from gateway.redis.sentinel import NamedBySentinels
+from gateway.redis.servers import OneServer, Servers
 from gateway.rules.redis_urls import Deployment, RedisUrl
-from gateway.stores.redis_cluster import Cluster
-from gateway.stores.redis_sentinel import NamedBySentinels
-from gateway.stores.redis_servers import OneServer, Servers
 
 _SHARE = 0.9
 """Of the time that a request has, for one server: its silence must be noticed, and the connection

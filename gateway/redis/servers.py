@@ -6,9 +6,9 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from gateway.redis.link import Command, Greeting, Refused
+from gateway.redis.node import Node
 from gateway.rules.redis_urls import Deployment, RedisUrl
-from gateway.stores.redis_link import Command, Greeting, Refused
-from gateway.stores.redis_node import Node
 
 PAUSE = 0.1
 """Seconds between two looks for the primaries, so that a storm of failing requests makes none."""

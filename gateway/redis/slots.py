@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from binascii import crc_hqx
 
-from gateway.stores.redis_link import Address, Command, Refused
+from gateway.redis.link import Address, Command, Refused
 
 SLOTS = 16384
 

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.stores.redis_link import Address, Command, Refused
-from gateway.stores.redis_node import Node
+from gateway.redis.link import Address, Command, Refused
+from gateway.redis.node import Node
 
 STATE: Command = ("CLUSTER", "INFO")
 _ASKED_AT_ONCE = 3

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from gateway.errors import StoreUnavailable
+from gateway.redis.deployments import open_servers
+from gateway.redis.link import Command, Refused
 from gateway.rules.redis_urls import parse_redis_url
-from gateway.stores.redis_deployments import open_servers
-from gateway.stores.redis_link import Command, Refused
 
 T = TypeVar("T")
 
