@@ -17,9 +17,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from argon2 import PasswordHasher
+
 from tests.servers import Process, free_port
 
 COMMAND = str(Path(sys.executable).with_name("gateway"))
+
+
+def cheap_hash(password: str) -> str:
+    """Return what a users file has of a password, for tests that are not about passwords."""
+    return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(password)
 
 
 class GatewayProcess(Process):

@@ -8,11 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 
 from tests.apps.behind import CONFIG, PASSWORD, USERS, Behind, Start
 from tests.apps.running import IRON_PASSWORD, SECRET, auth_js, next_js
-from tests.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess, cheap_hash
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +22,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         def start(framework: str) -> Behind:
             if framework not in known:
                 folder: Path = tmp_path_factory.mktemp("gateway")
-                # As cheap as argon2 gets: this is not about passwords.
-                hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+                hashed = cheap_hash(PASSWORD)
                 users = {name: {**user, "password": hashed} for name, user in USERS.items()}
                 text = json.dumps({"users": users}, ensure_ascii=False)
                 (folder / "users.yaml").write_text(text, encoding="utf-8")

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 
 from tests.apps.running import App, database
-from tests.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess, cheap_hash
 from tests.integration.browser import Visitor
 from tests.servers import PostgresServer
 
@@ -59,7 +58,7 @@ class Behind:
 @pytest.fixture(scope="module")
 def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
     folder = tmp_path_factory.mktemp("gateway")
-    hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    hashed = cheap_hash(PASSWORD)
     ada = {"name": "Ada Łovelace", "email": "ada@example.com", "roles": ["admin"]}
     users = {"users": {"ada": {**ada, "password": hashed}}}
     (folder / "users.yaml").write_text(json.dumps(users))

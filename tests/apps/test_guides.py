@@ -10,12 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 
 from tests.apps.guides import Guide, gateway_of, try_out, use
 from tests.apps.running import IRON_PASSWORD, SECRET, App, auth_js, express, next_js
 from tests.apps.visits import JSON, auth_sign_in
-from tests.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess, cheap_hash
 from tests.integration.browser import Page, Visitor
 from tests.servers import RedisServer, wait_for
 
@@ -68,7 +67,7 @@ def nextjs(stack: ExitStack, folder: Path, holding: str) -> tuple[App, GatewayPr
     guide = Guide("nextjs")
     secrets = {"NEXTAUTH_SECRET": SECRET, "IRON_PASSWORD": IRON_PASSWORD}
     gateway = gateway_of(folder, guide.config(holding), **secrets)
-    hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    hashed = cheap_hash(PASSWORD)
     (folder / "users.yaml").write_text(guide.users(hashed), encoding="utf-8")
     app = stack.enter_context(next_js(gateway.origin))
     use(gateway, app=app.port)
@@ -188,7 +187,7 @@ def gateway_sign_in(gateway: GatewayProcess) -> Visitor:
 def authjs(stack: ExitStack, folder: Path, holding: str) -> tuple[App, GatewayProcess]:
     guide = Guide("authjs")
     gateway = gateway_of(folder, guide.config(holding), AUTH_SECRET=SECRET)
-    hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    hashed = cheap_hash(PASSWORD)
     (folder / "users.yaml").write_text(guide.users(hashed), encoding="utf-8")
     app = stack.enter_context(auth_js(gateway.origin))
     use(gateway, app=app.port)

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from argon2 import PasswordHasher
 
-from tests.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess, cheap_hash
 from tests.integration.accepting import (
     NEXT_COOKIE,
     NEXT_SECRET,
@@ -92,8 +91,7 @@ def running_gateway(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[GatewayProcess]:
     folder: Path = tmp_path_factory.mktemp("gateway")
-    # As cheap as argon2 gets: this is not about passwords.
-    hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    hashed = cheap_hash(PASSWORD)
     users = {"ada": {"password": hashed, "name": "Own Ada", "roles": ["admin"]}}
     (folder / "users.yaml").write_text(json.dumps({"users": users}))
     environment = {

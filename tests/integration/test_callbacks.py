@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from argon2 import PasswordHasher
 
-from tests.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess, cheap_hash
 from tests.integration.browser import AUTH, Page, Visitor
 from tests.integration.wire import Received, Upstream
 from tests.servers import wait_until
@@ -79,7 +78,7 @@ USERS = ("ada", "banned", "pending", "fails")
 
 
 def write_users(folder: Path) -> None:
-    hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    hashed = cheap_hash(PASSWORD)
     lines = [
         f"  {name}: {{password: {hashed!r}, name: {name.title()}, email: {PRIVATE}@example.com,"
         " roles: [editor]}\n"

@@ -12,9 +12,8 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 
-from tests.gateway_process import COMMAND, GatewayProcess
+from tests.gateway_process import COMMAND, GatewayProcess, cheap_hash
 from tests.integration.browser import AUTH, Page, Visitor
 from tests.integration.wire import OK, Client, Received, Upstream, answering
 from tests.servers import PostgresServer, RedisServer, wait_for, wait_until
@@ -53,8 +52,7 @@ def config(*secrets: str, more: str = "") -> str:
 
 
 def users(**roles: list[str]) -> str:
-    # As cheap as argon2 gets: this is not about passwords.
-    hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    hashed = cheap_hash(PASSWORD)
     known = {"ada": ["admin", "editor"], "bob": []} | roles
     return json.dumps(
         {"users": {name: {"password": hashed, "roles": given} for name, given in known.items()}}

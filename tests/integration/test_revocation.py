@@ -16,9 +16,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from argon2 import PasswordHasher
 
-from tests.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess, cheap_hash
 from tests.integration.browser import AUTH, Visitor
 from tests.integration.wire import Client, Upstream
 from tests.servers import PostgresServer, RedisServer, wait_for, wait_until
@@ -80,8 +79,7 @@ def pair(
     place: Place, running_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[GatewayProcess, GatewayProcess]]:
     """Two gateways with two workers each, on one store."""
-    # As cheap as argon2 gets: this is not about passwords.
-    hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    hashed = cheap_hash(PASSWORD)
     with ExitStack() as stack:
         gateways = []
         for name in ("one", "two"):

@@ -10,10 +10,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 
 from gateway.stores.keeper import Keeper
-from tests.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess, cheap_hash
 from tests.integration.browser import Visitor
 from tests.integration.wire import Answer, Client, Upstream, answering
 from tests.servers import RedisServer, wait_until
@@ -46,8 +45,7 @@ ROTATIONS = 50
 
 
 def users() -> str:
-    # As cheap as argon2 gets: this is not about passwords.
-    hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    hashed = cheap_hash(PASSWORD)
     names = ("ada", "bob", "cleo", "dora", "emil", "fay")
     lines = (f"  {name}: {{password: {hashed!r}, roles: [admin, editor]}}\n" for name in names)
     return "users:\n" + "".join(lines)

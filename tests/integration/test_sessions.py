@@ -9,9 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 
-from tests.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess, cheap_hash
 from tests.integration.browser import AUTH, Visitor
 from tests.integration.wire import Answer, Client, Upstream
 from tests.servers import RedisServer, free_port, wait_until
@@ -43,8 +42,7 @@ PROMISED = 0.1
 
 
 def users() -> str:
-    # As cheap as argon2 gets: this is not about passwords.
-    hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    hashed = cheap_hash(PASSWORD)
     return f"users:\n  ada: {{password: {hashed!r}, name: Ada, roles: [admin]}}\n"
 
 

@@ -7,9 +7,8 @@ from asyncio import to_thread
 from collections.abc import Iterator
 
 import pytest
-from argon2 import PasswordHasher
 
-from tests.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess, cheap_hash
 from tests.integration.browser import AUTH, Page, Visitor
 from tests.integration.wire import Upstream
 from tests.servers import wait_until
@@ -42,8 +41,7 @@ def running_gateway(
     running_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayProcess]:
     folder = tmp_path_factory.mktemp("gateway")
-    # As cheap as argon2 gets: this is not about passwords.
-    hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    hashed = cheap_hash(PASSWORD)
     (folder / "users.yaml").write_text(
         "users:\n"
         f"  ada: {{password: {hashed!r}, name: Ada, email: ada@example.com, roles: [admin]}}\n"

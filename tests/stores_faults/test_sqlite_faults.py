@@ -18,9 +18,8 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
-from argon2 import PasswordHasher
 
-from tests.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess, cheap_hash
 from tests.integration.browser import Visitor
 from tests.servers import program, wait_until
 from tests.stores_faults.load import echo
@@ -60,8 +59,7 @@ class ModestGateway(GatewayProcess):
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[GatewayProcess]:
     """A gateway that is not started."""
-    # As cheap as argon2 gets: this is not about passwords.
-    hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    hashed = cheap_hash(PASSWORD)
     users = "".join(f"  {user}: {{password: {hashed!r}}}\n" for user in USERS)
     (tmp_path / "users.yaml").write_text(f"users:\n{users}")
     async with echo() as upstream:
