@@ -11,6 +11,7 @@ from gateway.errors import StoreUnavailable
 from gateway.model import Session, SessionId, SessionKey
 from gateway.rules.sessions import is_over
 from gateway.stores.protocol import Watcher
+from gateway.stores.watchers import Watchers
 
 # More than one for each that is added, so that the expired ones never gather.
 _EXAMINED_PER_CREATE = 4
@@ -25,15 +26,14 @@ class MemoryStore:
         self._keys: dict[SessionId, SessionKey] = {}
         self._of_user: dict[str, set[SessionKey]] = {}
         self._to_examine: deque[SessionKey] = deque()
-        self._watchers: list[Watcher] = []
+        self._watchers = Watchers()
 
     async def open(self) -> None:
         """Do nothing: memory is there."""
 
     async def close(self) -> None:
         """Stop telling watchers."""
-        for watcher in self._watchers:
-            watcher.trust(False)
+        self._watchers.trust(False)
         self._watchers.clear()
 
     async def ping(self) -> None:
@@ -47,7 +47,7 @@ class MemoryStore:
         """Keep a new session, and forget a few that have expired."""
         self._check(session.key)
         self._put(session)
-        self._tell(session.key)
+        self._watchers.changed(session.key)
         self._sweep()
 
     async def touch(self, session: Session) -> bool:
@@ -74,7 +74,7 @@ class MemoryStore:
             touched_at=kept.touched_at,
             expires_at=kept.expires_at,
         )
-        self._tell(kept.key)
+        self._watchers.changed(kept.key)
         return True
 
     async def replace(self, old: Session, new: Session, *, left: Session | None = None) -> bool:
@@ -88,14 +88,14 @@ class MemoryStore:
         if left is not None:
             self._sessions[left.key] = left
             self._to_examine.append(left.key)
-        self._tell(old.key)
+        self._watchers.changed(old.key)
         return True
 
     async def delete(self, key: SessionKey) -> bool:
         """End a session; True if it was there."""
         live = self._live(key) is not None
         self._remove(key)
-        self._tell(key)
+        self._watchers.changed(key)
         return live
 
     async def delete_many(self, keys: Sequence[SessionKey]) -> int:
@@ -121,7 +121,7 @@ class MemoryStore:
 
     def watch(self, watcher: Watcher) -> None:
         """Tell this watcher of every change."""
-        self._watchers.append(watcher)
+        self._watchers.add(watcher)
         watcher.trust(True)
 
     def _live(self, key: SessionKey) -> Session | None:
@@ -137,10 +137,6 @@ class MemoryStore:
         if self._live(key) is not None:
             raise StoreUnavailable("there is a session under a new one's key")
         self._remove(key)
-
-    def _tell(self, key: SessionKey) -> None:
-        for watcher in self._watchers:
-            watcher.changed(key)
 
     def _put(self, session: Session) -> None:
         self._sessions[session.key] = session

@@ -13,6 +13,7 @@ from gateway.model import SessionKey
 from gateway.stores.postgres_connections import Connections
 from gateway.stores.postgres_schema import CHANNEL, WATCHED
 from gateway.stores.protocol import Watcher
+from gateway.stores.watchers import Watchers
 
 log = structlog.get_logger()
 
@@ -32,14 +33,14 @@ class Changes:
     def __init__(self, connections: Connections, timeout: float) -> None:
         self._connections = connections
         self._timeout = timeout
-        self._watchers: list[Watcher] = []
+        self._watchers = Watchers()
         self._task: asyncio.Task[None] | None = None
         self._heard = False
         self._retry = _RETRY_FIRST
 
     def watch(self, watcher: Watcher) -> None:
         """Tell this watcher of every change from now on."""
-        self._watchers.append(watcher)
+        self._watchers.add(watcher)
         if self._task is None:
             self._task = asyncio.create_task(self._follow(), name="postgres-changes")
         elif self._heard:
@@ -47,8 +48,7 @@ class Changes:
 
     def tell(self, key: SessionKey) -> None:
         """Pass on at once what this process itself has changed."""
-        for watcher in self._watchers:
-            watcher.changed(key)
+        self._watchers.changed(key)
 
     async def close(self) -> None:
         """Stop. Safe to call twice."""
@@ -103,11 +103,9 @@ class Changes:
         if key:
             self.tell(SessionKey(key))
         else:  # TRUNCATE
-            for watcher in self._watchers:
-                watcher.all_changed()
+            self._watchers.all_changed()
 
     def _trust(self, trusted: bool) -> None:
         if trusted or self._heard:
             self._heard = trusted
-            for watcher in self._watchers:
-                watcher.trust(trusted)
+            self._watchers.trust(trusted)

@@ -15,6 +15,7 @@ from gateway.redis.node import Node
 from gateway.redis.servers import Servers
 from gateway.stores.protocol import Watcher
 from gateway.stores.redis_layout import PREFIX
+from gateway.stores.watchers import Watchers
 
 log = structlog.get_logger()
 
@@ -53,7 +54,7 @@ class Changes:
         self._timeout = timeout
         self._prefix = prefix
         self._keys = keys
-        self._watchers: list[Watcher] = []
+        self._watchers = Watchers()
         self._ears: dict[Node, _Ear] = {}
         self._task: asyncio.Task[None] | None = None
         self._heard = False
@@ -61,7 +62,7 @@ class Changes:
 
     def watch(self, watcher: Watcher) -> None:
         """Tell this watcher of every change from now on."""
-        self._watchers.append(watcher)
+        self._watchers.add(watcher)
         if self._task is None:
             self._task = asyncio.create_task(self._look_round(), name="redis-changes")
         elif self._heard:
@@ -69,13 +70,11 @@ class Changes:
 
     def tell(self, key: SessionKey) -> None:
         """Pass on at once what this process itself has changed."""
-        for watcher in self._watchers:
-            watcher.changed(key)
+        self._watchers.changed(key)
 
     def tell_all(self) -> None:
         """Let no copy from before this moment count as true."""
-        for watcher in self._watchers:
-            watcher.all_changed()
+        self._watchers.all_changed()
 
     async def close(self) -> None:
         """Stop. Safe to call twice."""
@@ -123,14 +122,12 @@ class Changes:
         heard = bool(self._ears) and all(ear.hears for ear in self._ears.values())
         if heard != self._heard:
             self._heard = heard
-            for watcher in self._watchers:
-                watcher.trust(heard)
+            self._watchers.trust(heard)
 
     def _distrust(self) -> None:
         if self._heard:
             self._heard = False
-            for watcher in self._watchers:
-                watcher.trust(False)
+            self._watchers.trust(False)
 
     def _understand(self, message: list[Any]) -> None:
         if message[0] != b"invalidate":

@@ -12,6 +12,7 @@ import structlog
 from gateway.model import SessionKey
 from gateway.stores.protocol import Watcher
 from gateway.stores.sqlite_file import connect, identity
+from gateway.stores.watchers import Watchers
 
 log = structlog.get_logger()
 
@@ -32,7 +33,7 @@ class Changes:
     ) -> None:
         self._path = path
         self._dial = dial
-        self._watchers: list[Watcher] = []
+        self._watchers = Watchers()
         self._task: asyncio.Task[None] | None = None
         self._db: sqlite3.Connection | None = None
         self._identity = (0, 0)
@@ -41,7 +42,7 @@ class Changes:
 
     def watch(self, watcher: Watcher) -> None:
         """Tell this watcher of every change from now on."""
-        self._watchers.append(watcher)
+        self._watchers.add(watcher)
         if self._task is None:
             self._task = asyncio.create_task(self._follow(), name="sqlite-changes")
         elif self._db is not None:
@@ -49,8 +50,7 @@ class Changes:
 
     def tell(self, key: SessionKey) -> None:
         """Pass on at once what this process itself has changed."""
-        for watcher in self._watchers:
-            watcher.changed(key)
+        self._watchers.changed(key)
 
     async def close(self) -> None:
         """Stop. Safe to call twice."""
@@ -76,7 +76,7 @@ class Changes:
 
     def _look(self) -> None:
         if self._db is not None and identity(self._path) != self._identity:
-            self._tell_all()  # who deletes the file to sign everybody out has done so
+            self._watchers.all_changed()  # who deletes the file to sign everybody out has done so
             self._lose()
         if self._db is None:
             self._begin()
@@ -95,7 +95,7 @@ class Changes:
         # and a smaller one means that an old copy of the file was put back.
         last = rows[-1][0] if rows else self._seen
         if last < newest or last - self._seen != len(rows) or newest < self._seen:
-            self._tell_all()
+            self._watchers.all_changed()
             last = max(newest, last) if newest >= self._seen else newest
         else:
             for _, key in rows:
@@ -115,7 +115,7 @@ class Changes:
             self._db = None
             db.close()
             raise
-        self._trust(True)
+        self._watchers.trust(True)
 
     def _newest(self) -> int:
         return self._number(
@@ -132,12 +132,4 @@ class Changes:
         if self._db is not None:
             self._db.close()
             self._db = None
-            self._trust(False)
-
-    def _tell_all(self) -> None:
-        for watcher in self._watchers:
-            watcher.all_changed()
-
-    def _trust(self, trusted: bool) -> None:
-        for watcher in self._watchers:
-            watcher.trust(trusted)
+            self._watchers.trust(False)

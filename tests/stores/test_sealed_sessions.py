@@ -643,8 +643,7 @@ class Failing(MemoryStore):
 
     def lose(self) -> None:
         self.out = True
-        for watcher in self._watchers:
-            watcher.trust(False)
+        self._watchers.trust(False)
 
 
 async def test_while_the_store_is_out_nobody_can_say_whether_a_session_was_ended(

@@ -48,7 +48,7 @@ class AnyChange(Changes):
                 raise
 
     def _read(self, db: sqlite3.Connection) -> None:
-        self._tell_all()
+        self._watchers.all_changed()
 
     def _newest(self) -> int:
         # Fails where the file is no database. What was there at the beginning is no change.
