@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from gateway.formats import adapter
 from gateway.model import Session, SessionId, SessionKey
 from gateway.rules.adapter_tables import USER, Tables, quoted, with_found
 from gateway.stores.foreign.adapter_reading import Reading
-from gateway.stores.foreign.protocol import SessionOf, askable, report_corrupt
+from gateway.stores.foreign.protocol import SessionOf, askable
 from gateway.stores.postgres_connections import Connections
 from gateway.stores.protocol import Watcher
 
@@ -94,15 +93,7 @@ class AdapterPostgres:
         rows = await self._connections.run(
             lambda connection: self._rows(connection, wanted), again=True
         )
-        # The adapter for pg has no index that forbids it.
-        times = Counter(row[0] for row in rows)
-        found: dict[str, Session | None] = {}
-        for row in rows:
-            if times[row[0]] == 1:
-                found[row[0]] = self._session(row)
-            else:
-                report_corrupt(_STORE, "more than one row has the same token")
-        return [found.get(key) for key in keys]
+        return self._reading.each_once(keys, rows, self._session)
 
     async def touch(self, session: Session) -> bool:
         """Move the expiry of a session that is still there, as the framework does: never back."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
+from typing import Any, TypeVar
 
 from gateway.formats import adapter
 from gateway.formats.adapter import SessionRecord
@@ -11,6 +13,8 @@ from gateway.formats.foreign import Refused
 from gateway.model import Session, SessionKey
 from gateway.rules.adapter_tables import Tables
 from gateway.stores.foreign.protocol import SessionOf, report_corrupt
+
+Row = TypeVar("Row", bound=Sequence[Any])
 
 
 class Reading:
@@ -70,6 +74,25 @@ class Reading:
             self.report(exc)
             return None
         return self.session(key, record, described)
+
+    def each_once(
+        self,
+        keys: Sequence[SessionKey],
+        rows: Sequence[Row],
+        read: Callable[[Row], Session | None],
+    ) -> list[Session | None]:
+        """Return the session under each key; none where several rows, which begin with it, have it.
+
+        Not every adapter makes an index that forbids that.
+        """
+        times = Counter(row[0] for row in rows)
+        found: dict[object, Session | None] = {}
+        for row in rows:
+            if times[row[0]] == 1:
+                found[row[0]] = read(row)
+            else:
+                report_corrupt(self._store, "more than one row has the same token")
+        return [found.get(key) for key in keys]
 
     def report(self, refused: Refused) -> None:
         """Log why something is no session."""

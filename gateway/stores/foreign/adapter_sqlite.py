@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from gateway.formats import adapter, js_dates, plain_json
 from gateway.model import Session, SessionId, SessionKey
 from gateway.rules.adapter_tables import USER, Tables, quoted, with_found
 from gateway.stores.foreign.adapter_reading import Reading
-from gateway.stores.foreign.protocol import SessionOf, askable, report_corrupt
+from gateway.stores.foreign.protocol import SessionOf, askable
 from gateway.stores.foreign.sqlite_app_file import AnyChange, to_read, to_write
 from gateway.stores.protocol import Watcher
 from gateway.stores.sqlite_file import DatabaseThread, in_one_step
@@ -84,14 +83,7 @@ class AdapterSqlite:
         """Return the session under each key."""
         wanted = askable(keys)
         rows = await self._rows(wanted) if wanted else []
-        times = Counter(row[0] for row in rows)
-        found: dict[object, Session | None] = {}
-        for row in rows:
-            if times[row[0]] == 1:
-                found[row[0]] = self._session(row)
-            else:
-                report_corrupt(_STORE, "more than one row has the same token")
-        return [found.get(key) for key in keys]
+        return self._reading.each_once(keys, rows, self._session)
 
     async def touch(self, session: Session) -> bool:
         """Move the expiry of a session that is still there, as the framework does: never back."""
