@@ -10,8 +10,9 @@ from typing import Any
 
 from gateway.redis.link import Address, Command, Refused
 from gateway.redis.node import Node
+from gateway.redis.refresh import Refresh
 from gateway.redis.script import Script
-from gateway.redis.servers import PAUSE, greeting
+from gateway.redis.servers import greeting
 from gateway.redis.slot_map import STATE, SlotMap, best_map, is_well, map_of
 from gateway.redis.slots import SLOTS, redirection, slot
 from gateway.rules.redis_urls import RedisUrl
@@ -38,8 +39,7 @@ class Cluster:
         # Servers that a slot is just moving to answer for it before they own it.
         self._visited: dict[Node, float] = {}
         self._told: list[Callable[[], None]] = []
-        self._next_refresh = 0.0
-        self._refreshing: asyncio.Task[None] | None = None
+        self._refresh = Refresh(self._look, "redis-cluster")
         self._closing: set[asyncio.Task[None]] = set()
 
     def is_well(self, answer: Any) -> bool:
@@ -84,7 +84,7 @@ class Cluster:
             for part, result in zip(parts.values(), results, strict=True):
                 if isinstance(result, BaseException):
                     if isinstance(result, OSError):
-                        self._refresh_soon()
+                        self._refresh.soon()
                     if attempt or not isinstance(result, OSError):
                         raise result
                     if isinstance(result, TimeoutError):  # the time for this request is used up
@@ -123,7 +123,7 @@ class Cluster:
 
     async def refresh(self) -> None:
         """Ask who owns what; one asks for all who want to know."""
-        await asyncio.shield(self._refresh_soon())
+        await self._refresh.now()
 
     def on_change(self, told: Callable[[], None]) -> None:
         """Call this whenever slots have moved."""
@@ -132,9 +132,7 @@ class Cluster:
     async def close(self) -> None:
         """Close every connection."""
         self._told.clear()
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.wait((self._refreshing,))
+        await self._refresh.close()
         for node in list(self._nodes.values()):
             await node.close()
         if self._closing:
@@ -176,24 +174,10 @@ class Cluster:
         for told in self._told:
             told()
 
-    def _refresh_soon(self) -> asyncio.Task[None]:
-        if self._refreshing is None:
-            self._refreshing = asyncio.create_task(self._refresh(), name="redis-cluster")
-            self._refreshing.add_done_callback(self._refreshed)
-        return self._refreshing
-
-    def _refreshed(self, task: asyncio.Task[None]) -> None:
-        self._refreshing = None
-        if not task.cancelled():
-            task.exception()  # whoever waited has got it; perhaps nobody did
-
-    async def _refresh(self) -> None:
-        clock = asyncio.get_running_loop().time
-        if clock() < self._next_refresh:
-            return
+    async def _look(self) -> None:
         owners = self._owners_in(await best_map({*self._nodes, *self._seeds}, self._map))
-        self._next_refresh = clock() + PAUSE
-        visited = {node: until for node, until in self._visited.items() if until > clock()}
+        now = asyncio.get_running_loop().time()
+        visited = {node: until for node, until in self._visited.items() if until > now}
         if owners == self._owners and visited == self._visited:
             return
         self._owners, self._visited = owners, visited

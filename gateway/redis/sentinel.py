@@ -9,7 +9,8 @@ from typing import Any
 
 from gateway.redis.link import Address, Command, Greeting, Refused, open_link
 from gateway.redis.node import Node
-from gateway.redis.servers import PAUSE, OneServer, greeting
+from gateway.redis.refresh import Refresh
+from gateway.redis.servers import OneServer, greeting
 from gateway.rules.redis_urls import RedisUrl
 
 
@@ -34,8 +35,7 @@ class NamedBySentinels(OneServer):
         )
         self._primary: Node | None = None
         self._told: list[Callable[[], None]] = []
-        self._next_refresh = 0.0
-        self._refreshing: asyncio.Task[None] | None = None
+        self._refresh = Refresh(self._look, "redis-sentinels")
         self._closing: set[asyncio.Task[None]] = set()
 
     def is_well(self, answer: Any) -> bool:
@@ -55,7 +55,7 @@ class NamedBySentinels(OneServer):
             if not any(isinstance(a, Refused) and a.code == "READONLY" for a in answers):
                 return answers
         except TimeoutError:
-            self._refresh_soon()  # the time for this request is used up
+            self._refresh.soon()  # the time for this request is used up
             raise
         except OSError:
             pass
@@ -64,7 +64,7 @@ class NamedBySentinels(OneServer):
 
     async def refresh(self) -> None:
         """Ask the Sentinels who is primary; one asks for all who want to know."""
-        await asyncio.shield(self._refresh_soon())
+        await self._refresh.now()
 
     def on_change(self, told: Callable[[], None]) -> None:
         """Call this when another server is primary."""
@@ -73,9 +73,7 @@ class NamedBySentinels(OneServer):
     async def close(self) -> None:
         """Close every connection."""
         self._told.clear()
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.wait((self._refreshing,))
+        await self._refresh.close()
         if self._primary is not None:
             await self._primary.close()
         if self._closing:
@@ -86,18 +84,8 @@ class NamedBySentinels(OneServer):
             raise ConnectionError("no Sentinel names a primary")
         return self._primary
 
-    def _refresh_soon(self) -> asyncio.Task[None]:
-        if self._refreshing is None:
-            self._refreshing = asyncio.create_task(self._refresh(), name="redis-sentinels")
-            self._refreshing.add_done_callback(self._refreshed)
-        return self._refreshing
-
-    async def _refresh(self) -> None:
-        clock = asyncio.get_running_loop().time
-        if clock() < self._next_refresh:
-            return
+    async def _look(self) -> None:
         named = await self._named()
-        self._next_refresh = clock() + PAUSE
         if named is None or (self._primary is not None and self._primary.address == named):
             return
         if self._primary is not None:
@@ -107,11 +95,6 @@ class NamedBySentinels(OneServer):
         self._primary = Node(named, self._greeting, self._timeout)
         for told in self._told:
             told()
-
-    def _refreshed(self, task: asyncio.Task[None]) -> None:
-        self._refreshing = None
-        if not task.cancelled():
-            task.exception()  # whoever waited has got it; perhaps nobody did
 
     async def _named(self) -> Address | None:
         votes: Counter[Address] = Counter()

@@ -10,9 +10,6 @@ from gateway.redis.link import Command, Greeting, Refused
 from gateway.redis.node import Node
 from gateway.rules.redis_urls import Deployment, RedisUrl
 
-PAUSE = 0.1
-"""Seconds between two looks for the primaries, so that a storm of failing requests makes none."""
-
 
 class Servers(Protocol):
     """The servers that hold the sessions. Every method raises ``OSError`` or ``Refused``."""
