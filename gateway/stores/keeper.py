@@ -222,12 +222,27 @@ class Keeper:
         max_age: float | None = None,
     ) -> Begun:
         token = self._new_token()
+        key = self._key_for(token)
+        session = self._born(user, visit, key, data=data, remembered=remembered, max_age=max_age)
+        await self._store.create(session)
+        return Begun(session=session, token=token)
+
+    def _born(
+        self,
+        user: User,
+        visit: Visit,
+        key: SessionKey,
+        *,
+        data: Mapping[str, Any],
+        remembered: bool,
+        max_age: float | None,
+    ) -> Session:
         lifetime = self._lifetime
         if max_age is not None:
             lifetime = replace(lifetime, max_age=min(max_age, lifetime.max_age))
-        session = born(
+        return born(
             user,
-            self._key_for(token),
+            key,
             self._new_id(),
             lifetime,
             now=self._wall(),
@@ -236,8 +251,6 @@ class Keeper:
             address=visit.address,
             remembered=remembered,
         )
-        await self._store.create(session)
-        return Begun(session=session, token=token)
 
     async def _end(self, session: Session) -> None:
         await end(self._store, session)

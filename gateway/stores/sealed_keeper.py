@@ -30,7 +30,7 @@ from gateway.model import (
 )
 from gateway.rules import not_before
 from gateway.rules.not_before import EVERY_PROVIDER
-from gateway.rules.sessions import born, same_rights, touched
+from gateway.rules.sessions import same_rights, touched
 from gateway.stores.begun import Begun, Changed, Visit
 from gateway.stores.keeper import Keeper
 from gateway.stores.marks import Marks
@@ -203,21 +203,10 @@ class SealedKeeper(Keeper):
         remembered: bool,
         max_age: float | None = None,
     ) -> Begun:
-        now, lifetime = self._wall(), self._lifetime
-        if max_age is not None:
-            lifetime = replace(lifetime, max_age=min(max_age, lifetime.max_age))
         handle = self._random(sealed.HANDLE_BYTES)
-        plain = born(
-            user,
-            sealed.key_for(handle),
-            self._new_id(),
-            lifetime,
-            now=now,
-            data=data,
-            device=visit.device,
-            address=visit.address,
-            remembered=remembered,
-        )
+        key = sealed.key_for(handle)
+        plain = self._born(user, visit, key, data=data, remembered=remembered, max_age=max_age)
+        now = plain.created_at
         values = {field.name: getattr(plain, field.name) for field in fields(Session)}
         session = SealedSession(**values, handle=handle, since=now)
         self._seal(session)  # before anything is kept of what does not fit
