@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from tests.integration.conftest import gateway, running_gateway, running_upstream, upstream
+from tests.integration.conftest import (
+    environment,
+    gateway,
+    running_gateway,
+    running_upstream,
+    upstream,
+)
 
-__all__ = ["gateway", "running_gateway", "running_upstream", "upstream"]
+__all__ = ["environment", "gateway", "running_gateway", "running_upstream", "upstream"]
