@@ -105,9 +105,3 @@ def life(age: object, unit: int) -> float | None:
     if not isfinite(age):
         return None
     return float(min(max(ceil(age / unit), 0), LONGEST_LIFE))
-
-
-def passport_user(entry: Mapping[str, Any]) -> object:
-    """Return what passport's ``serializeUser`` made of somebody, 0 included; None: nobody."""
-    passport = entry.get("passport")
-    return passport.get("user") if isinstance(passport, dict) else None

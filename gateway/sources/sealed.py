@@ -8,6 +8,7 @@ from typing import Protocol
 
 from gateway.config.accepted import Accepted
 from gateway.formats.foreign import Opened, Refused, Why
+from gateway.formats.next_chunks import left_over
 from gateway.model import Session, SessionKey
 from gateway.rules.sessions import is_over
 from gateway.sources.cookie_life import cleared, prolonged
@@ -160,10 +161,9 @@ class SealedSource:
         self._renewed[str(key)] = now
         pieces = self._form.sealed_anew(opened, key.cookie, now)
         expires_at = now + self.config.max_age
-        gone = [name for name in cookies if _belongs(name, key.cookie) and name not in pieces]
         return (
             *(prolonged(name, text, expires_at) for name, text in pieces.items()),
-            *map(cleared, gone),
+            *map(cleared, left_over(cookies, key.cookie, pieces)),
         )
 
     def steady(self, key: SessionKey) -> str:
@@ -195,7 +195,3 @@ def _issued_at(opened: Opened, now: float) -> float:
     issued_at = opened.claims.get("iat")
     # Whatever JSON takes for a number: some of them no double holds.
     return float(max(0, min(issued_at, now))) if isinstance(issued_at, int | float) else now
-
-
-def _belongs(cookie: str, name: str) -> bool:
-    return cookie == name or (cookie.startswith(f"{name}.") and cookie[len(name) + 1 :].isdecimal())

@@ -66,7 +66,6 @@ def test_every_vector(vector: Vector) -> None:
     sid, entry = opened(vector)
     assert sid == expected["sid"]
     assert entry == {"cookie": expected["cookie"], **expected["session"]}
-    assert express.passport_user(entry) == expected["passport_user"]
     age = vector["config"].get("cookie", {}).get("maxAge")
     assert express.idle(entry) == (None if age is None else age / 1000)
 
@@ -220,18 +219,3 @@ def test_how_long_a_request_keeps_a_session(age: str, seconds: float | None) -> 
 
 def test_a_cookie_that_says_no_age_leaves_it_to_the_store() -> None:
     assert express.idle(express.entry(b'{"cookie":{}}')) is None
-
-
-@pytest.mark.parametrize(
-    ("entry", "user"),
-    [
-        pytest.param({"passport": {"user": "7"}}, "7", id="an id"),
-        pytest.param({"passport": {"user": 0}}, 0, id="zero is one"),
-        pytest.param({"passport": {"user": {"id": 1}}}, {"id": 1}, id="an object"),
-        pytest.param({"passport": {}}, None, id="signed out"),
-        pytest.param({"passport": "7"}, None, id="not passport's"),
-        pytest.param({}, None, id="without passport"),
-    ],
-)
-def test_whom_passport_has_signed_in(entry: dict[str, Any], user: object) -> None:
-    assert express.passport_user(entry) == user
